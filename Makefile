@@ -1,0 +1,40 @@
+# Everything sets itself up: `make run` and `make test` work in a fresh clone.
+.PHONY: run test check format bench soak lock clean
+python := .venv/bin/python
+quietly := DO_NOT_TRACK=1 PYTHONUNBUFFERED=1
+
+run: environment            ## the demo job, end to end on this machine
+	$(quietly) $(python) -m flows.submit
+
+test: environment services check   ## everything: services, lint, types, import contracts, tests
+	$(quietly) $(python) -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: environment          ## lint, format, types, import contracts
+	.venv/bin/ruff check --quiet .
+	.venv/bin/ruff format --quiet --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+format: environment
+	.venv/bin/ruff check --quiet --fix-only .
+	.venv/bin/ruff format --quiet .
+
+bench: environment          ## every figure of BENCHMARKS.md
+	$(python) -m tests.bench $(ARGS)
+
+soak: environment services  ## 2 000 tasks under every fault at once
+	$(quietly) $(python) -m tests.whole_system.soak $(ARGS)
+
+lock:                       ## after a change of dependencies in pyproject.toml
+	.venv/bin/uv pip compile --quiet pyproject.toml --extra nbody --group dev --python-version 3.11 --upgrade \
+	    --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+
+clean:
+	rm -rf .venv .cache thor_output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: environment services
+environment:
+	@.ci/set-up
+
+services: environment       # a private RabbitMQ, unpacked below .cache; fake-gcs-server comes with its wheel
+	@$(python) -m tests.services.rabbitmq install

@@ -1,0 +1,1 @@
+"""What happens: one flow a module, each readable in one screen."""

@@ -1,0 +1,113 @@
+"""`thor-collect`: bring a job's outputs home and merge them. `python -m flows.collect JOB --output DIR`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+
+from flows import command_line
+from tasks import instrument, steps
+from tasks.bootstrap import open_bucket_from_settings
+from tasks.bucket.layout import JobLayout
+from tasks.jobs.manifest_file import read_manifest
+from tasks.jobs.monitor import JobWatch
+from tasks.jobs.results import JobResults, collect_results
+from tasks.records.ids import job_id_from_text
+from tasks.records.manifest import Manifest
+from tasks.records.progress import JobProgress
+from tasks.settings import settings_from_environment
+
+DEFAULT_OUTPUT = Path("thor_output")
+"""Where outputs go when nobody says otherwise: a directory of the job's name in it."""
+
+
+@dataclass(frozen=True)
+class Collected(JobProgress):
+    """Counts of tasks, and what was brought home."""
+
+    recovered_orbits: int = 0
+    output: str = ""
+
+
+@flow(name="thor-collect", flow_run_name="{job_id}", description="Bring a job's outputs home and merge them.")
+def collect_job(job_id: str, bucket: str | None = None, output: Path | None = None) -> Collected:
+    """Collect the tasks that have come to an end, and return the counts; those that have not are left out.
+
+    Parameters
+    ----------
+    job_id
+        The job.
+    bucket
+        gs://NAME or file:///PATH; empty: the one that the environment names.
+    output
+        A directory on the machine that runs this flow; empty: thor_output/<job_id>.
+    """
+    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    layout = JobLayout(job_id_from_text(job_id))
+    manifest = read_manifest(store, layout)
+    watch = JobWatch(store, layout, manifest.task_ids)
+    watch.look()
+    results = bring_home(watch, manifest, output=output)
+    return Collected(**vars(watch.progress), recovered_orbits=len(results.merged.orbits), output=str(results.output))
+
+
+def bring_home(watch: JobWatch, manifest: Manifest, *, output: Path | None) -> JobResults:
+    """Collect as a Prefect task, and show what was found."""
+    collect = steps.collect if instrument.is_in_run() else collect_results
+    orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))
+    output = (output or DEFAULT_OUTPUT / manifest.job_id).absolute()
+    results: JobResults = collect(watch, orbit_ids=orbit_ids, output=output)
+    show_results(results, job_id=watch.layout.job_id)
+    return results
+
+
+def show_results(results: JobResults, *, job_id: str) -> None:
+    """Put a page of results beside the flow run: tasks, and where the recovered orbits lie."""
+    rows = [
+        {
+            "task": task.task_id,
+            "state": task.status.state,
+            "attempts": task.status.attempt,
+            "error": (task.status.error or "").splitlines()[0] if task.status.error else "",
+        }
+        for task in results.tasks
+    ]
+    key = f"thor-job-{job_id}".lower()
+    instrument.show_table(f"{key}-tasks", rows, f"Tasks of job {job_id}")
+    title = f"Job {job_id}: {len(results.merged.orbits)} recovered orbits"
+    pictures = [(picture.title, picture.body) for picture in results.pictures]
+    instrument.show_pictures(f"{key}-results", title, pictures)
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_line.verb_parser(
+        "collect", "Downloads the outputs of a job's tasks that have come to an end, and merges the recovered orbits."
+    )
+    command_line.add_job_argument(parser)
+    command_line.add_bucket_option(parser)
+    parser.add_argument("--output", metavar="DIR", type=Path, help="where to (default: thor_output/JOB)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 only when every task has succeeded."""
+    options = parse_arguments(arguments)
+    found = command_line.show_run(collect_job, options.job_id, options.bucket, options.output)
+    if options.json:
+        command_line.print_json(found)
+    else:
+        unfinished = found.requested + found.in_progress
+        command_line.print_line(
+            f"Job {options.job_id}: {found.succeeded} tasks succeeded, {found.failed} failed, {unfinished} not "
+            f"finished; {command_line.counted(found.recovered_orbits, 'recovered orbit')}."
+        )
+        command_line.print_line(f"Outputs: {found.output}")
+    return command_line.DONE if found.succeeded == found.total else command_line.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.exit_code_of(main))

@@ -1,0 +1,118 @@
+"""`python -m flows.doctor`: look at everything that jobs need, and say what to do about what is wrong."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from prefect import flow
+from prefect.settings import PREFECT_API_URL
+from pydantic import SecretStr
+
+from flows import command_line
+from tasks import instrument
+from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
+from tasks.broker.urls import SQLITE_SCHEME, sqlite_path
+from tasks.errors import BadInputError
+from tasks.jobs.doctor_bucket import bucket_findings
+from tasks.jobs.doctor_machine import CLOCK_FINDING, disk_findings, engine_findings, scratch_directory
+from tasks.jobs.doctor_queue import queue_findings
+from tasks.jobs.finding import Finding, ok, problem, warning
+from tasks.settings import Settings, settings_from_environment
+
+PATIENCE_SECONDS = 10.0
+"""A bucket that does not answer so long is out of reach; workers are more patient."""
+PREFECT = "Prefect API"
+
+
+@flow(name="thor-doctor", description="Look at everything that jobs need.")
+def doctor(bucket: str | None = None, queue: SecretStr | None = None) -> list[Finding]:
+    """Look at bucket, queue, Prefect and this machine; what is wrong in one place holds up no other look."""
+    changes = {"bucket": bucket or None, "queue": command_line.queue_url(queue)}
+    asked = {name: value for name, value in changes.items() if value is not None}
+    settings = settings_from_environment().model_copy(update={**asked, "bucket_deadline_seconds": PATIENCE_SECONDS})
+    return [
+        *look_at_bucket(settings),
+        *look_at_queue(settings),
+        look_at_prefect(),
+        *engine_findings(settings.thor_python),
+        *disk_findings(places(settings)),
+        CLOCK_FINDING,
+    ]
+
+
+def look_at_bucket(settings: Settings) -> list[Finding]:
+    """Open the bucket and try it out."""
+    try:
+        return bucket_findings(open_bucket_from_settings(settings, settings.bucket))
+    except BadInputError as error:
+        return [problem("bucket", str(error), "Correct --bucket or THOR_BUCKET.")]
+
+
+def look_at_queue(settings: Settings) -> list[Finding]:
+    """Look at the queue; a URL that can't be understood, or a THOR_QUEUE_FILE that can't be read, is a finding too."""
+    try:
+        with closing(open_publisher_from_settings(settings)) as publisher:
+            return queue_findings(settings.queue_url, ca_file=settings.queue_ca_file, publisher=publisher)
+    except (BadInputError, OSError) as error:
+        return [problem("queue", str(error), "Correct --queue, THOR_QUEUE or THOR_QUEUE_FILE.")]
+
+
+def look_at_prefect() -> Finding:
+    """Say whether runs are shown, and where."""
+    url = PREFECT_API_URL.value()
+    if url is None:
+        return ok(PREFECT, "none is configured: flows.submit starts one for its job, the other commands do without")
+    if instrument.prefect_answers():
+        return ok(PREFECT, f"{url} answers")
+    return warning(
+        PREFECT,
+        f"{url} does not answer within {instrument.PROBE_SECONDS:g} s",
+        "Jobs are computed all the same, and nobody sees their runs: start the server, or correct PREFECT_API_URL.",
+    )
+
+
+def places(settings: Settings) -> list[Path]:
+    """Return the directories of this machine that are written to."""
+    found = [settings.home, scratch_directory(), Path.cwd()]
+    if settings.bucket_url.startswith("file:"):
+        found.append(Path(unquote(urlsplit(settings.bucket_url).path)))
+    with suppress(BadInputError, OSError):  # those that look at bucket and queue tell it
+        if settings.queue_url.startswith(f"{SQLITE_SCHEME}:"):
+            found.append(sqlite_path(settings.queue_url))
+    return found
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_line.verb_parser(
+        "doctor",
+        "Looks at everything that jobs need: bucket (with a probe object), queue, Prefect, engines, disks. Says what "
+        "to do about what is wrong.",
+        epilog="Ends with 1 when there is a problem; warnings alone end with 0.",
+    )
+    command_line.add_bucket_option(parser)
+    command_line.add_queue_option(parser)
+    return parser.parse_args(arguments)
+
+
+def show(findings: Sequence[Finding]) -> None:
+    """Print each finding, and below it what to do."""
+    for finding in findings:
+        command_line.print_line(f"{finding.verdict:<8} {finding.about}: {finding.found}")
+        if finding.advice is not None:
+            command_line.print_line(f"{'':<8} What to do: {finding.advice}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = parse_arguments(arguments)
+    findings = command_line.show_run(doctor, options.bucket, options.queue)
+    command_line.print_json(findings) if options.json else show(findings)
+    return command_line.FAILED if any(finding.verdict == "problem" for finding in findings) else command_line.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.exit_code_of(main))

@@ -1,0 +1,146 @@
+"""`thor-monitor`: follow a job until every task has come to an end. `python -m flows.monitor JOB`."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from prefect import flow
+
+from flows import command_line
+from flows.reporter import reporter, reporter_for_terminal, use_reporter
+from tasks import instrument, steps
+from tasks.bootstrap import open_bucket_from_settings
+from tasks.bucket.layout import JobLayout
+from tasks.bucket.store import Bucket
+from tasks.jobs.manifest_file import read_manifest
+from tasks.jobs.monitor import JobWatch
+from tasks.records.ids import TaskId, job_id_from_text
+from tasks.records.progress import JobProgress
+from tasks.settings import settings_from_environment
+
+LOCAL_PAUSE_SECONDS = 0.3
+CLOUD_PAUSE_SECONDS = 2.0
+"""Between two looks at a job: a listing of a local directory is cheap, one of a cloud bucket costs money."""
+HINT_SECONDS = 60.0
+"""When no task has moved for so long and none is in progress, a person is told what to look at."""
+
+
+@flow(name="thor-monitor", flow_run_name="{job_id}", description="Follow a job until every task has come to an end.")
+def monitor_job(job_id: str, bucket: str | None = None) -> dict[str, int]:
+    """Follow a job and return how many tasks are in each state.
+
+    Parameters
+    ----------
+    job_id
+        The job.
+    bucket
+        gs://NAME or file:///PATH; empty: the one that the environment names.
+    """
+    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    layout = JobLayout(job_id_from_text(job_id))
+    watch = JobWatch(store, layout, read_manifest(store, layout).task_ids)
+    follow(watch)
+    return counts(watch.progress)
+
+
+def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None) -> None:
+    """Follow a job as a Prefect task, with a bar in the UI and whatever the terminal shows.
+
+    Parameters
+    ----------
+    each_look
+        Called after each look, by somebody who looks after workers; what it raises ends the watch. None: nobody does.
+
+    A job that stands still is told of either way: workers that live may serve another queue.
+    """
+    job_id = watch.layout.job_id
+    bar = instrument.ProgressBar(f"thor-job-{job_id}".lower(), f"Tasks of job {job_id} that have come to an end")
+    hint = IdleHint(watch, say=reporter().warn)
+
+    def on_look(changed: list[TaskId]) -> None:
+        progress = watch.progress
+        reporter().progress(progress)
+        bar.show(100.0 * progress.completed / progress.total)
+        tell_endings(watch, changed)
+        hint.look(progress, has_moved=bool(changed))
+        if each_look is not None:
+            each_look()
+
+    until_complete = steps.monitor if instrument.is_in_run() else JobWatch.until_complete
+    until_complete(watch, on_look=on_look, pause_seconds=pause_seconds(watch.bucket))
+
+
+def tell_endings(watch: JobWatch, changed: Sequence[TaskId]) -> None:
+    """Name each task that has just failed, and emit an event for each that has come to an end."""
+    for task_id in changed:
+        status = watch.statuses[task_id]
+        if status.state == "failed":
+            first_line = (status.error or "no reason given").splitlines()[0]
+            reporter().warn(f"Task {task_id} failed ({status.error_kind}): {first_line}")
+        if status.is_terminal:
+            subject = f"thor.job.{watch.layout.job_id}.task.{task_id}"
+            instrument.tell_event(f"thor.task.{status.state}", subject=subject, attempt=status.attempt)
+
+
+class IdleHint:
+    """Tells a person, once each time, that nobody works on the job, and what may be the reason."""
+
+    def __init__(
+        self, watch: JobWatch, *, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._watch = watch
+        self._say = say
+        self._clock = clock
+        self._moved_at = clock()
+        self._told = False
+
+    def look(self, progress: JobProgress, *, has_moved: bool) -> None:
+        """Take note of a look at the job."""
+        if has_moved or progress.in_progress:
+            self._moved_at = self._clock()
+            self._told = False
+        if not self._told and self._clock() - self._moved_at > HINT_SECONDS:
+            self._told = True
+            self._say(self._advice())
+
+    def _advice(self) -> str:
+        job_id, bucket = self._watch.layout.job_id, self._watch.bucket.url
+        return (
+            f"No worker has taken a task of job {job_id} for {HINT_SECONDS:g} s. If none runs: python -m workers "
+            f"--bucket {bucket} --queue URL. If some do, the messages may be lost or dead: python -m flows.repair "
+            f"{job_id} --bucket {bucket} rings again (always safe), python -m flows.doctor looks at the queue, "
+            "python -m flows.drain_dead at its dead messages."
+        )
+
+
+def pause_seconds(bucket: Bucket) -> float:
+    """Return the time between two looks."""
+    return LOCAL_PAUSE_SECONDS if bucket.url.startswith("file:") else CLOUD_PAUSE_SECONDS
+
+
+def counts(progress: JobProgress) -> dict[str, int]:
+    """Return the number of tasks in each state."""
+    return dict(vars(progress))
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_line.verb_parser("monitor", "Follows a job until every task has come to an end.")
+    command_line.add_job_argument(parser)
+    command_line.add_bucket_option(parser)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = parse_arguments(arguments)
+    use_reporter(reporter_for_terminal())
+    found = command_line.show_run(monitor_job, options.job_id, options.bucket)
+    if options.json:
+        command_line.print_json(found)
+    return command_line.FAILED if found["failed"] else command_line.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.exit_code_of(main))

@@ -1,0 +1,103 @@
+"""`python -m flows.status JOB`: what each task of a job is at; with --watch also which of them stall."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from prefect import flow
+
+from flows import command_line
+from flows.reporter import reporter, reporter_for_terminal, use_reporter
+from tasks import instrument
+from tasks.bootstrap import open_bucket_from_settings
+from tasks.bucket.layout import JobLayout
+from tasks.jobs.task_report import WATCHED_RENEWALS, JobReport, Observer, TaskReport, report_job
+from tasks.records.ids import job_id_from_text
+from tasks.settings import settings_from_environment
+
+COLUMNS = ("task", "state", "stage", "attempt", "worker", "unmoved", "why")
+STATES = ("requested", "in_progress", "succeeded", "failed")
+
+
+@flow(name="thor-status", flow_run_name="status {job_id}", description="What each task of a job is at.")
+def status(job_id: str, bucket: str | None = None, watch_seconds: float = 0.0) -> JobReport:
+    """Look at a job, and watch its tasks in progress for up to `watch_seconds`."""
+    settings = settings_from_environment()
+    job = JobLayout(job_id_from_text(job_id))
+    if watch_seconds > 0:
+        reporter().say(f"Watches the tasks in progress for up to {watch_seconds:g} s.")
+    observer = Observer(watch_seconds=watch_seconds, renew_seconds=settings.renew_seconds(settings.queue_url))
+    report = report_job(open_bucket_from_settings(settings, bucket or None), job, observer)
+    if instrument.is_in_run():
+        rows = [dict(zip(COLUMNS, row(task), strict=True)) for task in report.tasks]
+        instrument.show_table(f"thor-job-{job_id}-status", rows, f"Tasks of job {job_id}")
+    return report
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_line.verb_parser(
+        "status",
+        "Shows what each task of a job is at: state, stage, worker, attempt. With --watch it looks at the statuses for "
+        "a while and names the tasks that stall: a living worker renews its lease, so a status that stands still has "
+        "nobody. No clock of another machine is asked.",
+        epilog="Ends with 1 when a task has failed, stalls, or has no readable status.",
+    )
+    command_line.add_job_argument(parser)
+    parser.add_argument("--watch", action="store_true", help=f"watch for {WATCHED_RENEWALS:g} renewals of the lease")
+    parser.add_argument("--watch-seconds", metavar="S", type=float, help="watch for so long instead")
+    parser.add_argument(
+        "--state", choices=STATES, action="append", help="show only tasks in this state; may be repeated"
+    )
+    command_line.add_bucket_option(parser)
+    options = parser.parse_args(arguments)
+    if options.watch_seconds is not None and options.watch_seconds <= 0:
+        parser.error(f"--watch-seconds is {options.watch_seconds:g}: expected more than 0")
+    return options
+
+
+def watch_seconds(options: argparse.Namespace) -> float:
+    """Return how long to watch."""
+    if options.watch_seconds is not None:
+        return float(options.watch_seconds)
+    settings = settings_from_environment()
+    return WATCHED_RENEWALS * settings.renew_seconds(settings.queue_url) if options.watch else 0.0
+
+
+def show(report: JobReport, states: Sequence[str]) -> None:
+    """Print the table, the counts, and what a person should look at."""
+    command_line.print_table(COLUMNS, [row(task) for task in report.tasks if not states or task.state in states])
+    counts = report.progress
+    cancelled = " It is cancelled." if report.is_cancelled else ""
+    command_line.print_line(
+        f"Job {report.job_id}: {command_line.counted(len(report.tasks), 'task')}; {counts.requested} requested, "
+        f"{counts.in_progress} in progress, {counts.succeeded} succeeded, {counts.failed} failed.{cancelled}"
+    )
+    if report.stalled:
+        names = ", ".join(task.task_id for task in report.stalled)
+        command_line.print_line(
+            f"Nobody seems to work on: {names}. Another worker takes over when their messages come back from the delay "
+            f"queue; if none does, `python -m flows.repair {report.job_id}`."
+        )
+
+
+def row(task: TaskReport) -> tuple[object, ...]:
+    """Return the cells of one task."""
+    unmoved = None if task.unmoved_seconds is None else f"{task.unmoved_seconds:.0f} s"
+    error = f"{task.error_kind}: {task.error}" if task.error_kind else task.error
+    why = "stalled" if task.is_stalled else (task.fault or error or "").partition("\n")[0]
+    return (task.task_id, task.state, task.stage, task.attempt, task.worker, unmoved, why)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = parse_arguments(arguments)
+    use_reporter(reporter_for_terminal())
+    report = command_line.show_run(status, options.job_id, options.bucket, watch_seconds=watch_seconds(options))
+    command_line.print_json(report) if options.json else show(report, options.state or ())
+    needs_attention = report.progress.failed or report.stalled or any(task.fault for task in report.tasks)
+    return command_line.FAILED if needs_attention else command_line.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.exit_code_of(main))

@@ -1,0 +1,224 @@
+"""`thor-job`, the flow of a client: upload, enqueue, manifest, monitor, collect. `python -m flows.submit`.
+
+Without observations it runs the demo job. Whatever ends it, the same command with the same --job-id goes on.
+"""
+
+import argparse
+import contextvars
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, tags
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import SecretStr
+
+from flows import command_line, summary
+from flows.collect import bring_home
+from flows.local_processes import PrefectServer, local_workers, prefect_server
+from flows.monitor import follow
+from flows.reporter import reporter, reporter_for_terminal, use_reporter
+from flows.summary import JobOutcome
+from tasks import instrument
+from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
+from tasks.errors import BadInputError, ThorQueueError
+from tasks.jobs.inputs import InputFiles, JobInputs, demo_inputs, read_inputs
+from tasks.jobs.monitor import JobWatch
+from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
+from tasks.settings import Settings, settings_from_environment
+from tasks.steps import ShownSubmitSteps
+
+
+def _tell_nobody(outcome: JobOutcome) -> None:
+    """Stand for a caller that only looks at Prefect."""
+
+
+#: Who is told what came of a job, besides Prefect: the command line.
+_tell_outcome: contextvars.ContextVar[Callable[[JobOutcome], None]] = contextvars.ContextVar(
+    "tell_outcome", default=_tell_nobody
+)
+
+
+@flow(name="thor-job", flow_run_name="{job_id}", description="Submit a linking job, follow it, bring its results home.")
+def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
+    job_id: str,
+    observations: Path | None = None,
+    orbits: Path | None = None,
+    config: Path | None = None,
+    bucket: str | None = None,
+    queue: SecretStr | None = None,
+    workers: int | None = None,
+    output: Path | None = None,
+    wait: bool = True,  # noqa: FBT001, FBT002 (a check box)
+) -> State[None]:
+    """Run a job from its inputs to its results.
+
+    Parameters
+    ----------
+    job_id
+        Names the job. The id of an interrupted job, with the same inputs, goes on with it.
+    observations
+        File of detections on the machine that runs this flow, THOR's csv or parquet; empty: the demo, 28 real objects.
+    orbits
+        File of test orbits, THOR's csv or parquet, one task each; empty with observations empty.
+    config
+        File of settings, csv of key,value; empty: the defaults.
+    bucket
+        gs://NAME or file:///PATH; empty: the one that the environment names.
+    queue
+        amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+    workers
+        Workers to start on this machine and stop at the end; empty: as many as cores on a sqlite queue, else none.
+    output
+        Directory for the results; empty: thor_output/<job_id>.
+    wait
+        Follow the job and collect its results; otherwise it is only submitted.
+    """
+    settings = settings_with(bucket=bucket, queue=queue)
+    inputs = inputs_of(observations, orbits, config)
+    store = open_bucket_from_settings(settings, bucket)
+    settings = settings.with_bucket(store.url)
+    submission = Submission(bucket=store, job_id=new_job_id(job_id), inputs=inputs)
+    count = workers if workers is not None else default_workers(settings, wait=wait)
+    with instrument.forwarded_logs(), local_workers(count, settings, store.url) as fleet:
+        manifest = submit_job(submit_steps(submission, settings))
+        reporter().say(f"Job {job_id}: {len(manifest.task_ids)} tasks are on the queue; bucket {store.url}")
+        if not wait:
+            return Completed(message=f"submitted {len(manifest.task_ids)} tasks")
+        watch = JobWatch(store, submission.layout, manifest.task_ids)
+        follow(watch, each_look=fleet.keep if count else None)
+    return ended(watch, JobOutcome(manifest, inputs, bring_home(watch, manifest, output=output)))
+
+
+def settings_with(*, bucket: str | None, queue: SecretStr | None) -> Settings:
+    """Return the settings of the environment with what was asked for over them."""
+    asked = {"bucket": bucket, "queue": command_line.queue_url(queue)}
+    changes = {name: value for name, value in asked.items() if value}
+    return settings_from_environment().model_copy(update=changes)
+
+
+def inputs_of(observations: Path | None, orbits: Path | None, config: Path | None) -> JobInputs:
+    """Read and check the inputs; files that were read just before are not read again."""
+    if observations is not None and orbits is not None:
+        return read_inputs(InputFiles(observations, orbits, config))
+    if observations is not None or orbits is not None:
+        raise BadInputError("Cannot submit a job: give both observations and orbits, or neither for the demo.")
+    return demo_inputs(config)
+
+
+def default_workers(settings: Settings, *, wait: bool) -> int:
+    """Return how many workers to start here when nobody says."""
+    return (os.cpu_count() or 1) if wait and settings.queue_url.startswith("sqlite:") else 0
+
+
+def submit_steps(submission: Submission, settings: Settings) -> SubmitSteps:
+    """Return the steps of a submission: as Prefect tasks inside a flow run, else bare."""
+    open_publisher = functools.partial(open_publisher_from_settings, settings)
+    if instrument.is_in_run():
+        return ShownSubmitSteps(submission, open_publisher)
+    return SubmitSteps(submission, open_publisher)
+
+
+def ended(watch: JobWatch, outcome: JobOutcome) -> State[None]:
+    """Tell what came of the job; the run is red when a task failed, and its results are there all the same."""
+    _tell_outcome.get()(outcome)
+    failed = watch.progress.failed
+    message = f"{watch.progress.succeeded} of {watch.progress.total} tasks succeeded"
+    instrument.tell_event(
+        "thor.job.failed" if failed else "thor.job.succeeded",
+        subject=f"thor.job.{outcome.manifest.job_id}",
+        message=message,
+    )
+    return Failed(message=message) if failed else Completed(message=message)
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = command_line.verb_parser(
+        "submit",
+        "Submits a linking job, follows it and brings its results home. Without --observations: the demo job, 28 real "
+        "objects with JPL Horizons positions, on this machine alone.",
+        epilog="An interrupted job goes on with the same command and its --job-id.",
+    )
+    parser.add_argument("--observations", metavar="FILE", type=Path, help="detections, THOR's csv or parquet")
+    parser.add_argument("--orbits", metavar="FILE", type=Path, help="test orbits, THOR's csv or parquet")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings, csv of key,value (default: defaults)")
+    parser.add_argument("--job-id", metavar="ID", help="names the job (default: a new one from the time)")
+    command_line.add_bucket_option(parser)
+    command_line.add_queue_option(parser)
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        help="workers to start here and stop at the end (default: as many as cores on a sqlite queue, else 0)",
+    )
+    parser.add_argument("--no-wait", action="store_true", help="submit only; `flows.monitor` and `flows.collect` go on")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="where the results go (default: thor_output/JOB)")
+    options = parser.parse_args(arguments)
+    if bool(options.observations) != bool(options.orbits):
+        parser.error("--observations and --orbits belong together: give both, or neither for the demo job")
+    if options.workers is not None and options.workers < 0:
+        parser.error(f"--workers is {options.workers}: expected 0 or more")
+    if options.no_wait and options.workers:
+        parser.error("--no-wait leaves at once, so it can start no --workers: use `python -m workers`")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 only when every task succeeded."""
+    options = parse_arguments(arguments)
+    use_reporter(reporter_for_terminal())
+    inputs_of(options.observations, options.orbits, options.config)  # bad input ends here, before anything is started
+    job_id = new_job_id(options.job_id, prefix="job" if options.observations else "demo")
+    try:
+        outcome, prefect = run_shown(
+            settings_with(bucket=options.bucket, queue=options.queue),
+            job_id=job_id,
+            observations=options.observations,
+            orbits=options.orbits,
+            config=options.config,
+            bucket=options.bucket,
+            queue=options.queue,
+            workers=options.workers,
+            output=options.output,
+            wait=not options.no_wait,
+        )
+    except KeyboardInterrupt:
+        reporter().say(f"Interrupted. The job goes on with the same command and --job-id {job_id}.")
+        return command_line.INTERRUPTED
+    finally:
+        reporter().close()
+    if outcome is None:
+        return summary.tell_submitted(job_id, as_json=options.json)
+    return summary.tell_outcome(outcome, prefect, as_json=options.json)
+
+
+def run_shown(settings: Settings, **parameters: Any) -> tuple[JobOutcome | None, PrefectServer | None]:
+    """Run the job as a flow run of the configured Prefect, or of a local one; when Prefect fails, without it.
+
+    Returns what came of the job (None: it was only submitted) and the Prefect server that shows it (None: none).
+    """
+    outcomes: list[JobOutcome] = []
+    _tell_outcome.set(outcomes.append)
+    with prefect_server(settings, say=reporter().say) as server:
+        run = thor_job.fn if server is None else thor_job
+        try:
+            with tags(f"job:{parameters['job_id']}"):
+                run(**parameters)
+        except ThorQueueError:
+            raise
+        except Exception as error:
+            if server is None:
+                raise
+            if not outcomes:
+                reporter().warn(f"Prefect fails, the work goes on unseen: {type(error).__name__}: {error}")
+                thor_job.fn(**parameters)
+    return (outcomes[0] if outcomes else None), server
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.exit_code_of(main))

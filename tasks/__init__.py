@@ -1,0 +1,12 @@
+"""How it is done, in the order in which a job's data goes.
+
+settings   the environment, read once            errors    what may go wrong, and what the worker does about it
+records/   ids, manifest, message, status, progress: what is written down, and how a status may change
+bucket/    the truth: object names, and a store with compare-and-swap (Google Cloud Storage, local directory)
+broker/    the bell: a queue of messages (RabbitMQ, SQLite)
+engines/   the numerics: detections and a test orbit in, recovered orbits out
+compute    dask: blocks of exposures on threads or on a cluster
+jobs/      the order of writes: submit, claim, finish, collect
+bootstrap  builds clients from settings and URLs
+steps      the Prefect tasks                     instrument  what people see of them in Prefect
+"""

@@ -1,0 +1,207 @@
+"""Receives tasks from RabbitMQ, one at a time, and keeps its connection alive and renewed whenever it is pumped."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from tasks.broker.link import BrokerAddress, Link, LinkLostError, Loop, SteadyLink
+from tasks.broker.outbox import Outbox
+from tasks.broker.protocol import REASON_HEADER, Delivery, Headers, OutgoingMessage
+from tasks.broker.topology import DEAD_QUEUE, DELAY_QUEUE, WORK_QUEUE, declarations, headers_from_properties
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS: Final = 30
+"""A worker that is frozen or cut off is given up after two to three of these; one that was killed, at once."""
+MOVE_SECONDS: Final = 10.0
+"""How long `delay` and `bury` wait for the copy's confirm. What takes longer is finished by later calls of `wait`."""
+
+
+class _Handle(NamedTuple):
+    link: Link
+    tag: int
+
+
+@dataclass
+class _Move:
+    """A delivery whose copy must be stored in another queue before it may be acked."""
+
+    delivery: Delivery
+    queue: str
+    copy: OutgoingMessage
+    delay_ms: int | None
+    #: The link on which the copy was sent; None: on none yet. A copy sent on a lost link is sent again.
+    sent_on: Link | None = None
+
+
+class RabbitConsumer:
+    """The `Consumer` on RabbitMQ.
+
+    Two connections: a broker with a memory or disk alarm stops reading from every connection that has ever published,
+    acks and heartbeats included, so copies for the delay and dead queues go over a second one, opened when needed.
+    """
+
+    def __init__(self, address: BrokerAddress, *, delay_seconds: float) -> None:
+        self._delay_ms = round(1000 * delay_seconds)
+        self._loop = Loop()
+        self._parameters = address.parameters(role="worker", heartbeat_seconds=HEARTBEAT_SECONDS)
+        self._inbound = SteadyLink(
+            self._open_inbound, address.shown, "tasks that are not acked come back to the queue; trying again"
+        )
+        self._outbound = SteadyLink(
+            self._open_outbound, address.shown, "a task can't be moved to another queue yet; trying again"
+        )
+        self._outbox = Outbox(self._loop.stir)
+        self._is_wanted = False
+        self._consuming: tuple[Link, str] | None = None
+        self._inbox: deque[Delivery] = deque()
+        self._move: _Move | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the queue can be reached at this moment, as far as known."""
+        return self._inbound.ready_link is not None
+
+    def start(self) -> None:
+        """Ask for deliveries, now or as soon as there is a connection."""
+        self._is_wanted = True
+
+    def stop(self) -> None:
+        """Ask for no more; a delivery that is already here and unseen goes back to the queue."""
+        self._is_wanted = False
+        link = self._inbound.ready_link
+        if self._consuming is not None and self._consuming[0] is link:
+            # pika itself gives back what still arrives before the broker knows.
+            link.channel.basic_cancel(self._consuming[1])
+        self._consuming = None
+        while self._inbox:
+            self.release(self._inbox.popleft())
+        self._loop.run(0)
+
+    def wait(self, seconds: float) -> Delivery | None:
+        """Serve the connection for at most `seconds`; return a delivery as soon as there is one."""
+        self._serve(seconds, lambda: bool(self._inbox) and self._move is None)
+        if self._inbox and self._move is None:
+            return self._inbox.popleft()
+        return None
+
+    def is_current(self, delivery: Delivery) -> bool:
+        """Whether the delivery can still be acked: its connection is the present one."""
+        return _handle(delivery).link is self._inbound.ready_link
+
+    def ack(self, delivery: Delivery) -> bool:
+        """Remove the message for good. False: the connection is gone and the message comes back."""
+        return self._answer(delivery, lambda channel, tag: channel.basic_ack(tag))
+
+    def release(self, delivery: Delivery) -> bool:
+        """Give the message back to the work queue at once."""
+        return self._answer(delivery, lambda channel, tag: channel.basic_nack(tag, requeue=True))
+
+    def delay(self, delivery: Delivery, headers: Headers) -> bool:
+        """Store a copy with these headers in the delay queue, then ack.
+
+        False: not done within `MOVE_SECONDS`. Then either the connection is gone and the message comes back, or the
+        broker takes no messages for now and `wait` finishes the move before it returns another delivery.
+        """
+        copy = OutgoingMessage(delivery.body, headers)
+        return self._start_move(_Move(delivery, DELAY_QUEUE, copy, self._delay_ms))
+
+    def bury(self, delivery: Delivery, reason: str) -> bool:
+        """Store a copy in the dead queue with the reason, then ack. False means what it does for `delay`."""
+        copy = OutgoingMessage(delivery.body, {**delivery.headers, REASON_HEADER: reason})
+        return self._start_move(_Move(delivery, DEAD_QUEUE, copy, None))
+
+    def close(self) -> None:
+        """Leave at once. What was not acked goes back to the work queue."""
+        self._is_wanted = False
+        self._inbound.close()
+        self._outbound.close()
+        self._loop.close()
+
+    def _serve(self, seconds: float, condition: Callable[[], bool]) -> None:
+        """Turn the loop and take each next step, until `condition` holds or the time is over."""
+        end = time.monotonic() + seconds
+        self._step()
+        left = seconds
+        while not condition() and left >= 0:  # with 0 seconds still one turn: it keeps the connection alive
+            self._loop.run(min(left, self._seconds_to_next_attempt()))
+            self._step()
+            left = end - time.monotonic()
+
+    def _seconds_to_next_attempt(self) -> float:
+        pauses = [self._inbound.seconds_to_next_attempt]
+        if self._move is not None:
+            pauses.append(self._outbound.seconds_to_next_attempt)
+        return min(pauses)
+
+    def _step(self) -> None:
+        link = self._inbound.step()
+        while self._inbox and not self.is_current(self._inbox[0]):
+            self._inbox.popleft()
+        if link is not None and self._is_wanted and (self._consuming is None or self._consuming[0] is not link):
+            self._consume(link)
+        if self._move is not None:
+            self._continue_move(self._move)
+
+    def _consume(self, link: Link) -> None:
+        def on_message(_: Any, method: Any, properties: Any, body: bytes) -> None:
+            self._inbox.append(Delivery(body, headers_from_properties(properties), _Handle(link, method.delivery_tag)))
+            self._loop.stir()
+
+        def ask(channel: Any, done: Callable[..., None]) -> None:
+            tag = channel.basic_consume(WORK_QUEUE, on_message, callback=done)
+            self._consuming = (link, tag)
+
+        link.request(f"consume from queue {WORK_QUEUE}", ask, lambda *_: None)
+
+    def _answer(self, delivery: Delivery, send: Callable[[Any, int], None]) -> bool:
+        self._loop.run(0)  # the broker may have closed the channel since
+        if not self.is_current(delivery):
+            return False
+        handle = _handle(delivery)
+        send(handle.link.channel, handle.tag)
+        self._loop.run(0)
+        return True
+
+    def _start_move(self, move: _Move) -> bool:
+        """Begin the move; tell whether copy and ack are done within `MOVE_SECONDS`."""
+        self._loop.run(0)
+        self._move = move
+        self._serve(MOVE_SECONDS, lambda: self._move is None)
+        return self._move is None and self.is_current(move.delivery)
+
+    def _continue_move(self, move: _Move) -> None:
+        """Take the next step of a move: connect, send the copy, and ack the original once the copy is stored."""
+        if not self.is_current(move.delivery):
+            self._move = None
+            return
+        link = self._outbound.step()
+        if link is None:
+            return
+        if move.sent_on is not link:
+            move.sent_on = link
+            self._outbox.send(link.channel, move.queue, move.copy, delay_ms=move.delay_ms)
+        elif self._outbox.has_failed:
+            # The queue was deleted or is not able to take it: a new link declares the queues again.
+            link.lose(LinkLostError(f"queue {move.queue} did not take a message"))
+        elif not self._outbox.unconfirmed:
+            self._move = None
+            self._answer(move.delivery, lambda channel, tag: channel.basic_ack(tag))
+
+    def _open_inbound(self) -> Link:
+        def one_at_a_time(channel: Any, done: Callable[..., None]) -> None:
+            channel.basic_qos(prefetch_count=1, callback=done)
+
+        return Link(self._loop, self._parameters, [*declarations(), ("take one task at a time", one_at_a_time)])
+
+    def _open_outbound(self) -> Link:
+        self._outbox = Outbox(self._loop.stir)
+        return Link(self._loop, self._parameters, [*declarations(), self._outbox.setup()])
+
+
+def _handle(delivery: Delivery) -> _Handle:
+    handle: Any = delivery.handle
+    return handle  # type: ignore[no-any-return]

@@ -1,0 +1,232 @@
+"""What a person should know about a queue: is it there, is it right, and what to do if not."""
+
+import re
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pika.exceptions import ChannelClosedByBroker
+from pika.spec import Basic
+
+from tasks.broker.link import CONNECT_SECONDS, REQUEST_SECONDS, BrokerAddress, Link, LinkLostError, Loop, reason_text
+from tasks.broker.sqlite_file import QueueFile
+from tasks.broker.topology import QUEUE_ARGUMENTS, ChannelRequest, declarations
+from tasks.broker.urls import SQLITE_SCHEME, scheme_of, sqlite_path
+from tasks.errors import BrokerUnavailableError
+
+_NOT_FOUND: Final = 404
+_PRECONDITION_FAILED: Final = 406
+_ALARM_SECONDS: Final = 1.0
+"""How soon a broker with an alarm tells a connection that publishes: at once, so this is for a slow network."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    is_fine: bool
+    text: str
+    #: What to do; empty where nothing is.
+    advice: str = ""
+
+
+def broker_report(url: str, *, ca_file: Path | None = None) -> list[Finding]:
+    """Look at a queue, and leave every message where it is; no finding raises.
+
+    A queue without a leader (RabbitMQ 3.10, killed within moments of declaring it) answers nothing for 65 s and then
+    fails, for ever: finding that out takes `REQUEST_SECONDS`.
+
+    Raises
+    ------
+    BadInputError
+        If the URL can't be understood.
+    """
+    if scheme_of(url) == SQLITE_SCHEME:
+        return [_file_finding(sqlite_path(url))]
+    with _Probe(BrokerAddress(url, ca_file)) as probe:
+        try:
+            link = probe.open_link()
+        except BrokerUnavailableError as error:
+            return [Finding("broker", is_fine=False, text=str(error), advice="Start RabbitMQ, or correct THOR_QUEUE.")]
+        properties = link.server_properties
+        version = _text(properties.get("version"))
+        product = _text(properties.get("product"))
+        findings = [Finding("broker", is_fine=True, text=f"{product} {version} at {probe.shown}")]
+        findings.append(ack_timeout_finding(version))
+        findings.append(probe.alarm_finding(link))
+        findings.extend(probe.queue_finding(name) for name in QUEUE_ARGUMENTS)
+        return findings
+
+
+def ack_timeout_finding(version: str) -> Finding:
+    """Tell from RabbitMQ's version whether a task may take longer than half an hour."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    if (3, 8, 17) <= numbers < (3, 12):
+        return Finding(
+            "ack timeout",
+            is_fine=False,
+            text=f"RabbitMQ {version} closes the channel of a task that takes longer than its consumer_timeout, by "
+            "default 30 minutes, and ignores what the queue says about it; the task goes on, but may be taken over",
+            advice="Unless it is done already, add `consumer_timeout = 3153600000000` to rabbitmq.conf and restart "
+            "RabbitMQ, or use 3.12 or later.",
+        )
+    if not numbers:
+        return Finding("ack timeout", is_fine=False, text=f"version {version!r} is not known", advice="Use RabbitMQ.")
+    return Finding("ack timeout", is_fine=True, text="the queue's own, 30 days" if numbers >= (3, 12) else "none")
+
+
+def recreate_broken_queues(url: str, *, ca_file: Path | None = None) -> list[str]:
+    """Delete and declare again every RabbitMQ queue that has no leader or other arguments; return their names.
+
+    What lay in them is lost to the queue: publish every task that is not terminal again afterwards (the bucket knows
+    them). Consumers notice, and consume from the new queue. Queues that work are not touched.
+
+    Raises
+    ------
+    BrokerUnavailableError
+        If the broker can't be reached, or a queue can't be made anew.
+    """
+    if scheme_of(url) == SQLITE_SCHEME:
+        return []
+    with _Probe(BrokerAddress(url, ca_file)) as probe:
+        broken = [name for name in QUEUE_ARGUMENTS if not probe.queue_finding(name).is_fine]
+        for name in broken:
+            probe.delete_queue(name)
+        if broken:
+            probe.open_link(declarations()).close()
+        return broken
+
+
+class _Probe:
+    """Asks a broker one thing at a time; a refused question costs no more than its connection."""
+
+    def __init__(self, address: BrokerAddress) -> None:
+        self.shown = address.shown
+        self._parameters = address.parameters(role="doctor", heartbeat_seconds=0)
+        self._loop = Loop()
+        self._links: list[Link] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for link in self._links:
+            link.close()
+        self._loop.close()
+
+    def open_link(self, setup: list[tuple[str, ChannelRequest]] | None = None) -> Link:
+        """Return a ready link, or raise `BrokerUnavailableError`."""
+        requests = setup or []
+        link = Link(self._loop, self._parameters, requests)
+        self._links.append(link)
+        deadline = CONNECT_SECONDS + (1 + len(requests)) * REQUEST_SECONDS
+        self._loop.run_until(lambda: link.is_ready or link.lost is not None, deadline)
+        if not link.is_ready:
+            why = reason_text(link.lost or LinkLostError("not ready in time"))
+            raise BrokerUnavailableError(f"Cannot reach the queue {self.shown}: {why}.")
+        return link
+
+    def alarm_finding(self, link: Link) -> Finding:
+        """Tell whether publishers are held back. The broker tells only those who publish: a message to nowhere."""
+        link.channel.basic_publish("", "thor.doctor", b"")
+        self._loop.run_until(lambda: link.is_blocked or link.lost is not None, _ALARM_SECONDS)
+        if link.is_blocked:
+            return Finding(
+                "alarm",
+                is_fine=False,
+                text="RabbitMQ has a memory or disk alarm and takes no messages; workers go on with what they have",
+                advice="Free memory or disk space on its machine, or raise vm_memory_high_watermark or lower "
+                "disk_free_limit in rabbitmq.conf; `rabbitmq-diagnostics alarms` tells which.",
+            )
+        return Finding("alarm", is_fine=True, text="none")
+
+    def queue_finding(self, name: str) -> Finding:
+        """Tell whether a queue is there, as declared, and answers."""
+        subject = f"queue {name}"
+        found = self._ask(f"look at {subject}", lambda channel, done: channel.queue_declare(name, True, callback=done))
+        if isinstance(found, ChannelClosedByBroker) and found.reply_code == _NOT_FOUND:
+            return Finding(subject, is_fine=True, text="not there yet: the first publisher or worker makes it")
+        if isinstance(found, Exception):
+            return _broken(subject, f"can't be looked at ({reason_text(found)})")
+        declared = self._ask(f"declare {subject}", dict(_requests())[name])
+        if isinstance(declared, ChannelClosedByBroker) and declared.reply_code == _PRECONDITION_FAILED:
+            return _broken(subject, f"was declared otherwise ({declared.reply_text})")
+        # Declaring asks no leader, taking a message does. One that has messages to count has a leader.
+        count = int(found.method.message_count)
+        if count == 0 and isinstance(self._ask(f"take a message of {subject}", partial(_get, name)), Exception):
+            return _broken(subject, "has no leader: nothing can be published to it or received from it")
+        return Finding(subject, is_fine=True, text=f"{count} messages ready")
+
+    def delete_queue(self, name: str) -> None:
+        """Delete a queue, with all that is in it. Raises `BrokerUnavailableError`."""
+        answer = self._ask(f"delete queue {name}", lambda channel, done: channel.queue_delete(name, callback=done))
+        if isinstance(answer, Exception):
+            raise BrokerUnavailableError(
+                f"Cannot delete queue {name} at {self.shown}: {reason_text(answer)}. Delete it by hand: "
+                f"rabbitmqctl delete_queue {name}"
+            ) from answer
+
+    def _ask(self, words: str, ask: ChannelRequest) -> Any:
+        """Return the broker's answer or the reason why there is none, on a link of its own."""
+        try:
+            link = self.open_link()
+        except BrokerUnavailableError as error:
+            return error
+        answers: list[Any] = []
+        link.request(words, ask, lambda *answer: answers.append(answer[0]))
+        self._loop.run_until(lambda: bool(answers) or link.lost is not None, 2 * REQUEST_SECONDS)
+        why = link.lost
+        link.close()
+        return answers[0] if answers else why
+
+
+def _file_finding(path: Path) -> Finding:
+    subject = f"queue file {path}"
+    if not path.exists():
+        return Finding(subject, is_fine=True, text="not there yet: the first publisher or worker makes it")
+    try:
+        file = QueueFile(path)
+        try:
+            problems = file.problems()
+            depth = file.depth()
+        finally:
+            file.close()
+    except (sqlite3.Error, OSError) as error:
+        problems = str(error)
+    if problems:
+        return Finding(
+            subject,
+            is_fine=False,
+            text=f"can't be used ({problems})",
+            advice="Stop the workers, delete the file, and run `python -m flows.repair --all`: it publishes every "
+            "unfinished task again. The file must be on a local disk.",
+        )
+    text = f"{depth.ready} messages ready, {depth.unacked} in hand, {depth.delayed} delayed, {depth.dead} dead"
+    return Finding(subject, is_fine=True, text=text)
+
+
+def _requests() -> list[tuple[str, ChannelRequest]]:
+    return list(zip(QUEUE_ARGUMENTS, (ask for _, ask in declarations()), strict=True))
+
+
+def _get(name: str, channel: Any, done: Callable[..., None]) -> None:
+    """Take a message; the link is closed afterwards, which gives it back."""
+    channel.add_callback(done, [Basic.GetEmpty])
+    channel.basic_get(name, done)
+
+
+def _broken(subject: str, text: str) -> Finding:
+    return Finding(
+        subject,
+        is_fine=False,
+        text=text,
+        advice="Run `python -m flows.repair --all`: it makes the queue anew and publishes every unfinished task again.",
+    )
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

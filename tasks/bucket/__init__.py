@@ -1,0 +1,1 @@
+"""The bucket says what is true: object names, and stores that write by compare-and-swap."""

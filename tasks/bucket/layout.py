@@ -1,0 +1,125 @@
+"""Object names: this module spells every one of a job. Nobody else does."""
+
+from dataclasses import dataclass
+
+from tasks.errors import BadInputError
+from tasks.records.ids import JobId, TaskId, is_safe_id
+
+JOBS_PREFIX = "thor_jobs/v1/"
+INCOMING_PREFIX = "incoming/"
+
+
+def job_id_from_object_name(name: str) -> JobId | None:
+    """Return the job that the object `name` belongs to, or None when it is of no job."""
+    folder, slash, _ = name.removeprefix(f"{JOBS_PREFIX}jobs-").partition("/")
+    is_of_a_job = name.startswith(f"{JOBS_PREFIX}jobs-") and slash and is_safe_id(folder)
+    return JobId(folder) if is_of_a_job else None
+
+
+def probe_object(token: str) -> str:
+    """Return the name of an object that is written to try out a bucket, and deleted again; it is of no job."""
+    return f"{JOBS_PREFIX}doctor/{_checked(token)}.json"
+
+
+@dataclass(frozen=True)
+class JobLayout:
+    """Object names of one job."""
+
+    job_id: JobId
+
+    @property
+    def prefix(self) -> str:
+        """Everything of the job lies below it."""
+        return f"{JOBS_PREFIX}jobs-{self.job_id}/"
+
+    @property
+    def observations(self) -> str:
+        """The detections, csv."""
+        return f"{self.prefix}observations.csv"
+
+    @property
+    def config(self) -> str:
+        """The settings, csv of key,value."""
+        return f"{self.prefix}config.csv"
+
+    @property
+    def manifest(self) -> str:
+        """The list of tasks, JSON."""
+        return f"{self.prefix}manifest.json"
+
+    @property
+    def cancel(self) -> str:
+        """Present when the job is cancelled."""
+        return f"{self.prefix}cancel.json"
+
+    @property
+    def tasks_prefix(self) -> str:
+        """Everything of every task lies below it."""
+        return f"{self.prefix}tasks/"
+
+    def task(self, task_id: TaskId) -> "TaskLayout":
+        """Object names of one task of the job."""
+        return TaskLayout(job=self, task_id=task_id)
+
+    def task_id_from_status_name(self, name: str) -> TaskId | None:
+        """Return the task whose status the object `name` is, or None when it is no status of this job."""
+        parts = name.removeprefix(self.tasks_prefix).split("/")
+        is_status = name.startswith(self.tasks_prefix) and len(parts) == 2 and parts[1] == "status.json"  # noqa: PLR2004
+        return TaskId(parts[0]) if is_status and is_safe_id(parts[0]) else None
+
+
+@dataclass(frozen=True)
+class TaskLayout:
+    """Object names of one task."""
+
+    job: JobLayout
+    task_id: TaskId
+
+    @property
+    def prefix(self) -> str:
+        """Everything of the task lies below it."""
+        return f"{self.job.tasks_prefix}{self.task_id}/"
+
+    @property
+    def orbits(self) -> str:
+        """The test orbit, csv."""
+        return f"{self.prefix}inputs/orbits.csv"
+
+    @property
+    def status(self) -> str:
+        """The canonical state of the task, JSON."""
+        return f"{self.prefix}status.json"
+
+    @property
+    def checkpoints_prefix(self) -> str:
+        """What finished stages left for a later attempt."""
+        return f"{self.prefix}checkpoints/"
+
+    @property
+    def outputs_prefix(self) -> str:
+        """What the task brings back."""
+        return f"{self.prefix}outputs/"
+
+    def checkpoint(self, stage: str, file_name: str) -> str:
+        """One file that a finished stage left."""
+        return f"{self.checkpoints_prefix}{stage}/{_checked(file_name)}"
+
+    def output(self, file_name: str) -> str:
+        """One file of the outputs."""
+        return f"{self.outputs_prefix}{_checked(file_name)}"
+
+    def file_name_from_output(self, name: str) -> str | None:
+        """Return which output the object `name` is, or None when no worker names one so: somebody else put it there."""
+        file_name = name.removeprefix(self.outputs_prefix)
+        return file_name if name.startswith(self.outputs_prefix) and _is_safe(file_name) else None
+
+
+def _checked(file_name: str) -> str:
+    """Return a file name that cannot leave its prefix, here or below a local directory."""
+    if not _is_safe(file_name):
+        raise BadInputError(f"Cannot name an object {file_name!r}: expected a relative path of safe names.")
+    return file_name
+
+
+def _is_safe(file_name: str) -> bool:
+    return all(map(is_safe_id, file_name.split("/")))

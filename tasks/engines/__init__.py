@@ -1,0 +1,1 @@
+"""Pure numerics: tables in, tables out. No queue, bucket, clock, environment or unseeded chance."""

@@ -1,0 +1,1 @@
+"""The built-in engine: five stages, and the celestial mechanics below them."""

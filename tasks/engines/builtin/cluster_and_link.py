@@ -1,0 +1,95 @@
+"""Stage 2: find sets of detections on smooth tracks in the test orbit's plane."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.engines.builtin.linking.bounds import bounds_of_path, slant_of_path
+from tasks.engines.builtin.linking.buckets import make_buckets
+from tasks.engines.builtin.linking.cluster_tables import ProjectedDetections, cluster_tables
+from tasks.engines.builtin.linking.find_tracks import Tracks, find_tracks
+from tasks.engines.builtin.linking.orbit_path import OrbitPath, orbit_from_table, path_of_orbit
+from tasks.engines.builtin.linking.velocity_grid import clusters_of_velocity_grid
+from tasks.engines.builtin.survey import PreparedSurvey
+from tasks.engines.errors import EngineInputError
+from tasks.engines.interface import LinkingProblem, StageResult, Tables
+
+FloatArray = NDArray[np.float64]
+
+SMALLEST_SIGMA_DEG = 0.02 / 3600.0
+"""No astrometry is better than the catalogue of stars it rests on, whatever it says of itself."""
+
+
+def cluster_and_link(problem: LinkingProblem, tables: Tables) -> StageResult:
+    """Find the clusters; see `tasks.engines.interface.Engine`."""
+    projected = _projected(problem.survey, tables["projected_observations"])
+    algorithm = problem.settings.cluster_and_link.algorithm
+    if algorithm not in _ALGORITHMS:
+        raise EngineInputError(
+            f"Setting 'cluster_and_link.algorithm' is {algorithm!r}: expected one of {', '.join(_ALGORITHMS)}."
+        )
+    enough = len(projected.x) >= problem.settings.cluster_and_link.min_observations
+    tracks = _ALGORITHMS[algorithm](problem, projected) if enough else _NO_TRACKS
+    made = cluster_tables(projected, tracks.members, tracks.start)
+    names = ("pairs", "thirds", "followed", "grown")
+    counts = {
+        "projected_observations": len(projected.x),
+        **dict(zip(names, (int(count) for count in tracks.counts), strict=False)),
+        "clusters": len(made["clusters"]),
+        "cluster_members": len(made["cluster_members"]),
+    }
+    return StageResult(made, counts)
+
+
+def _projected(survey: PreparedSurvey, table: pa.Table) -> ProjectedDetections:
+    obs_index = table["obs_index"].to_numpy()
+    exposure = survey.exposure[obs_index]
+    times = survey.exposure_mjd_tdb
+    epoch = float(0.5 * (times[0] + times[-1]))
+    return ProjectedDetections(
+        obs_ids=table["obs_id"].combine_chunks(),
+        obs_index=obs_index,
+        x=table["theta_x_deg"].to_numpy(),
+        y=table["theta_y_deg"].to_numpy(),
+        t=(times - epoch)[exposure],
+        night=survey.exposure_night[exposure],
+        epoch=epoch,
+    )
+
+
+def _by_pairs(problem: LinkingProblem, projected: ProjectedDetections) -> Tracks:
+    """Follow tracks from pairs; the bounds come from the test orbit at the exposures that its cell meets."""
+    survey: PreparedSurvey = problem.survey
+    settings = problem.settings.cluster_and_link
+    path = path_of_orbit(orbit_from_table(problem.test_orbit), survey)
+    met = np.unique(survey.exposure[projected.obs_index])
+    bounds = bounds_of_path(path.at(met), survey.observer_position[met], survey.observer_velocity[met], settings)
+    buckets = make_buckets(
+        projected.x,
+        projected.y,
+        survey.exposure[projected.obs_index],
+        _variances(survey, path, projected),
+        exposure_time=survey.exposure_mjd_tdb - projected.epoch,
+        exposure_night=survey.exposure_night,
+        speed=bounds.speed,
+    )
+    return find_tracks(buckets, bounds, settings, problem.map_blocks)
+
+
+def _variances(survey: PreparedSurvey, path: OrbitPath, projected: ProjectedDetections) -> FloatArray:
+    """Variance of a plane coordinate, deg^2: an angle at the observer is rho / r of it at the Sun, at a slant more."""
+    scale = path.distance / np.linalg.norm(path.states[:, :3], axis=1) * slant_of_path(path)
+    rows = projected.obs_index
+    sky = 0.5 * (survey.sigma_ra_rad[rows] ** 2 + survey.sigma_dec_rad[rows] ** 2)
+    sky = np.maximum(np.degrees(np.degrees(sky)), SMALLEST_SIGMA_DEG**2)
+    variances: FloatArray = sky * scale[survey.exposure[rows]] ** 2
+    return variances
+
+
+def _by_velocity_grid(problem: LinkingProblem, projected: ProjectedDetections) -> Tracks:
+    return clusters_of_velocity_grid(projected, problem.settings.cluster_and_link)
+
+
+_ALGORITHMS = {"pairs": _by_pairs, "velocity-grid": _by_velocity_grid}
+
+_NO_TRACKS = Tracks(np.empty(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int64))

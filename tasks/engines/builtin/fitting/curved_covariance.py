@@ -1,0 +1,211 @@
+r"""Covariances of orbits whose uncertainty is bent: short arcs, seen over a few nights.
+
+There the detections fix the direction and leave the distance open. The region that they allow is a thin curve, the line
+of variations, and a covariance taken from its tangent claims to exclude the curve's own ends. So the curve is followed,
+and the covariance is the second moment about the fitted orbit of what the detections allow along it.
+
+Source of the curve: Milani & Gronchi 2010, Theory of Orbit Determination, section 10.2 (constrained corrections).
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.engines.builtin.fitting.fitted_orbits import FittedOrbits
+from tasks.engines.builtin.fitting.least_squares import evaluate, is_plausible
+from tasks.engines.builtin.fitting.normal_equations import accumulate, copy_values, factorize, solve
+from tasks.engines.builtin.kernels import kernel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+STRAIGHT = 0.02
+"""Where one sigma along the tangent raises chi^2 by 1 within this, on both sides, the tangent will do."""
+
+_STEP, _EVEN_STEPS, _GROWTH, _MOST_STEPS = 0.7, 6, 1.3, 20
+"""The curve is sampled every 0.7 sigmas of the tangent out to 4.2 (where the sum over a normal distribution is exact to
+1e-4), and beyond, where the detections still allow it, with growing steps."""
+
+_NEGLIGIBLE_RISE = 18.0
+"""Rise of chi^2 beyond which a point of the curve has no weight, exp(-9)."""
+
+_CORRECTIONS = 6
+
+
+def with_curved_covariances(
+    rows: FloatArray, first: IntArray, fitted: FittedOrbits, shifts: FloatArray
+) -> FittedOrbits:
+    """Return the fits with covariances that follow the bend where there is one; arguments as of `fit_orbits`."""
+    known = np.flatnonzero(np.isfinite(fitted.covariance).all(axis=(1, 2)))
+    covariance = fitted.covariance.copy()
+    scale = np.sqrt(np.einsum("cii->ci", covariance[known]))
+    correlation = covariance[known] / scale[:, :, None] / scale[:, None, :]
+    values, vectors = np.linalg.eigh(correlation)
+    weakest = vectors[:, :, -1]
+    tangents = scale * weakest * np.sqrt(values[:, -1:])
+    _follow_each(
+        rows,
+        first,
+        shifts,
+        known,
+        fitted.epoch,
+        fitted.state,
+        fitted.used,
+        fitted.light_time,
+        fitted.chi2,
+        scale,
+        np.ascontiguousarray(weakest),
+        np.ascontiguousarray(tangents),
+        covariance,
+    )
+    return fitted.with_covariance(covariance)
+
+
+@kernel
+def _follow_each(
+    rows: FloatArray,
+    first: IntArray,
+    shifts: FloatArray,
+    known: IntArray,
+    epochs: FloatArray,
+    states: FloatArray,
+    used: BoolArray,
+    light_time: FloatArray,
+    chi2: FloatArray,
+    scale: FloatArray,
+    weakest: FloatArray,
+    tangents: FloatArray,
+    covariance: FloatArray,
+) -> None:
+    for i in range(known.size):
+        k = known[i]
+        a, b = first[k], first[k + 1]
+        astrometry = (rows[a:b], shifts[a:b], used[a:b], light_time[a:b].copy())
+        if _is_straight(astrometry, epochs[k], states[k], chi2[k], tangents[i]):
+            continue
+        _second_moment(astrometry, epochs[k], states[k], chi2[k], scale[i], weakest[i], tangents[i], covariance[k])
+
+
+@kernel
+def _is_straight(
+    astrometry: tuple[FloatArray, FloatArray, BoolArray, FloatArray],
+    epoch: float,
+    state: FloatArray,
+    chi2: float,
+    tangent: FloatArray,
+) -> bool:
+    rows, shifts, used, light_time = astrometry
+    residuals, partials = np.empty((rows.shape[0], 2)), np.empty((rows.shape[0], 2, 6))
+    point = np.empty(6)
+    for side in (1.0, -1.0):
+        for axis in range(6):
+            point[axis] = state[axis] + side * tangent[axis]
+        raised = evaluate(rows, shifts, epoch, point, residuals, partials, used, light_time)
+        if not abs(raised - chi2 - 1.0) < STRAIGHT:
+            return False
+    return True
+
+
+@kernel
+def _second_moment(
+    astrometry: tuple[FloatArray, FloatArray, BoolArray, FloatArray],
+    epoch: float,
+    state: FloatArray,
+    chi2: float,
+    scale: FloatArray,
+    weakest: FloatArray,
+    tangent: FloatArray,
+    covariance: FloatArray,
+) -> None:
+    """Replace the tangent's part of a covariance by the curve's, weighted with how well each point fits."""
+    total = _STEP
+    moment = np.zeros((6, 6))
+    point = np.empty(6)
+    for side in (1.0, -1.0):
+        copy_values(state, point)
+        reached, step = 0.0, _STEP
+        for n in range(_MOST_STEPS):
+            if n >= _EVEN_STEPS:
+                step *= _GROWTH
+            reached += step
+            for axis in range(6):
+                point[axis] += side * step * tangent[axis]
+            raised = _correct_across(astrometry, epoch, scale, weakest, point) - chi2
+            if not math.isfinite(raised):
+                # The curve was lost: from here on the tangent must do.
+                raised = reached * reached
+                for axis in range(6):
+                    point[axis] = state[axis] + side * reached * tangent[axis]
+            weight = step * math.exp(-0.5 * max(raised, -2.0))
+            total += weight
+            _add_square(point, state, weight, moment)
+            if raised > _NEGLIGIBLE_RISE:
+                break
+    for a in range(6):
+        for b in range(6):
+            covariance[a, b] += moment[a, b] / total - tangent[a] * tangent[b]
+
+
+@kernel
+def _add_square(point: FloatArray, state: FloatArray, weight: float, moment: FloatArray) -> None:
+    for a in range(6):
+        for b in range(6):
+            moment[a, b] += weight * (point[a] - state[a]) * (point[b] - state[b])
+
+
+@kernel
+def _correct_across(
+    astrometry: tuple[FloatArray, FloatArray, BoolArray, FloatArray],
+    epoch: float,
+    scale: FloatArray,
+    weakest: FloatArray,
+    point: FloatArray,
+) -> float:
+    """Move a point to the least chi^2 of all with its place along the weakest direction; return chi^2, inf: none."""
+    rows, shifts, used, light_time = astrometry
+    residuals, partials = np.empty((rows.shape[0], 2)), np.empty((rows.shape[0], 2, 6))
+    normal, lower = np.empty((6, 6)), np.zeros((6, 6))
+    gradient, ones, step = np.empty(6), np.empty(6), np.empty(6)
+    chi2 = math.inf
+    for _ in range(_CORRECTIONS):
+        if not is_plausible(point):
+            return math.inf
+        chi2 = evaluate(rows, shifts, epoch, point, residuals, partials, used, light_time)
+        if not math.isfinite(chi2):
+            return math.inf
+        accumulate(residuals, partials, used, normal, gradient)
+        _hold(normal, gradient, scale, weakest)
+        if not factorize(normal, 0.0, lower, ones):
+            return math.inf
+        solve(lower, ones, gradient, step)
+        gain = 0.0
+        for axis in range(6):
+            gain += step[axis] * gradient[axis]
+        if gain < 1e-3:
+            return chi2
+        for axis in range(6):
+            point[axis] += scale[axis] * step[axis]
+    return math.inf
+
+
+@kernel
+def _hold(normal: FloatArray, gradient: FloatArray, scale: FloatArray, weakest: FloatArray) -> None:
+    """Scale the equations, and project them so that their solution is perpendicular to the weakest direction."""
+    along = 0.0
+    for a in range(6):
+        gradient[a] *= scale[a]
+        along += gradient[a] * weakest[a]
+        for b in range(6):
+            normal[a, b] *= scale[a] * scale[b]
+    row = np.zeros(6)
+    corner = 0.0
+    for a in range(6):
+        for b in range(6):
+            row[a] += normal[a, b] * weakest[b]
+        corner += row[a] * weakest[a]
+    for a in range(6):
+        gradient[a] -= along * weakest[a]
+        for b in range(6):
+            normal[a, b] += (corner + 1.0) * weakest[a] * weakest[b] - row[a] * weakest[b] - weakest[a] * row[b]

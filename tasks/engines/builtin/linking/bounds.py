@@ -1,0 +1,97 @@
+r"""How fast and how crooked a track in the plane may be: from the test orbit's own motion, not from a survey.
+
+An object of the cell differs from the test orbit in velocity, by a fraction of the circular speed, and in distance
+from the observer, by a fraction of the test orbit's. A wrong distance turns the observer's motion into apparent
+motion: with x = q + rho n and kappa = rho / rho' - 1, the assumed place is x = X + kappa (X - q), so that kappa times
+the relative velocity and acceleration of object and observer are seen on top of the object's own.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.engines.builtin.astrodynamics.constants import MU_SUN
+from tasks.engines.builtin.linking.orbit_path import OrbitPath
+from tasks.engines.settings import ClusterAndLinkSettings
+
+FloatArray = NDArray[np.float64]
+
+EARTH_RADIUS_AU = 4.26352e-5
+"""Equatorial radius of the Earth, au: the arm of diurnal parallax."""
+
+RADIAL_SPREAD = 0.3
+"""Largest radial velocity by which an object differs from the test orbit, in circular speeds: about an eccentricity."""
+
+EARTH_YEARLY_RATE = 2.0 * math.pi / 365.25
+"""Angular rate of the observer about the Sun, radians / day."""
+
+
+class TrackBounds(NamedTuple):
+    """Largest derivatives of a track in the plane, deg and days, and what parallax may add to a place."""
+
+    #: deg / d, deg / d^2, deg / d^3.
+    speed: float
+    acceleration: float
+    jerk: float
+    #: Amplitude of the diurnal parallax that a wrong distance leaves, deg.
+    parallax: float
+
+
+_LARGEST_SLANT = 5.0
+"""Seen almost along the sphere, a place on it is hardly defined; detections there keep windows of finite size."""
+
+
+def slant_of_path(path: OrbitPath) -> FloatArray:
+    """Return 1 / |cos(phase angle)| of the test orbit at each exposure, shape (k,)."""
+    r = np.linalg.norm(path.states[:, :3], axis=1)
+    cosine = np.abs(np.einsum("ij,ij->i", path.states[:, :3], path.line_of_sight)) / r
+    slant: FloatArray = 1.0 / np.maximum(cosine, 1.0 / _LARGEST_SLANT)
+    return slant
+
+
+def bounds_of_path(
+    path: OrbitPath,
+    observer_position: FloatArray,
+    observer_velocity: FloatArray,
+    settings: ClusterAndLinkSettings,
+) -> TrackBounds:
+    r"""Bound the tracks of the objects about a test orbit.
+
+    Parameters
+    ----------
+    path
+        The test orbit at k exposures.
+    observer_position, observer_velocity : shape (k, 3)
+        Observers at the exposures, heliocentric ecliptic, au and au/d.
+    settings
+        `speed_spread` s and `distance_spread` f.
+
+    Notes
+    -----
+    With n^2 = mu / r^3, relative velocity V and acceleration A of test orbit and observer, and e the share of the
+    circular speed that is radial: speed s n r + f V; acceleration 2 e n^2 r + f A (the first is the Coriolis term of
+    Hill's equations, Hill 1878, Am. J. Math. 1, 5); jerk 3 e n^3 r + f (|q''| n_E + 3 A V / rho), the last term
+    because kappa itself changes as rho'' / rho. All divided by r. Along a line of sight that meets the sphere of
+    radius r at a slant, what comes from f grows by 1 / cos(phase angle). The largest over the exposures counts.
+    """
+    s = settings.speed_spread
+    f = settings.distance_spread * slant_of_path(path)
+    r = np.linalg.norm(path.states[:, :3], axis=1)
+    n = np.sqrt(MU_SUN / r**3)
+    own_gravity = path.states[:, :3] / r[:, None] ** 3
+    q = np.linalg.norm(observer_position, axis=1)
+    V = np.linalg.norm(path.states[:, 3:] - observer_velocity, axis=1)
+    A = MU_SUN * np.linalg.norm(own_gravity - observer_position / q[:, None] ** 3, axis=1)
+    speed = s * n + f * V / r
+    acceleration = 2.0 * RADIAL_SPREAD * n**2 + f * A / r
+    jerk = 3.0 * RADIAL_SPREAD * n**3 + f * (MU_SUN / q**2 * EARTH_YEARLY_RATE + 3.0 * A * V / path.distance) / r
+    largest = np.degrees([speed.max(), acceleration.max(), jerk.max(), (f * EARTH_RADIUS_AU / r).max()])
+    chosen = settings.max_speed_deg_per_day
+    return TrackBounds(
+        speed=chosen if chosen > 0.0 else float(largest[0]),
+        acceleration=float(largest[1]),
+        jerk=float(largest[2]),
+        parallax=float(largest[3]),
+    )

@@ -1,0 +1,193 @@
+"""All tracks in the plane: first those that start within a night, then those that start across nights.
+
+Seeds are cut into blocks by place, so many as the number of detections says: the result does not depend on how many
+threads there are. Within a block, detections of a track that was found start no second search for it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.engines.builtin.linking.bounds import TrackBounds
+from tasks.engines.builtin.linking.buckets import Buckets, density_per_slot, share_revisited
+from tasks.engines.builtin.linking.follow import Limits, new_track, record_of_limits
+from tasks.engines.builtin.linking.seeds import FULL, TRACKS, Found, tracks_from_seeds
+from tasks.engines.builtin.linking.track_fit import new_track_fit
+from tasks.engines.interface import MapBlocks
+from tasks.engines.settings import ClusterAndLinkSettings
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int32]
+WideIndexArray = NDArray[np.int64]
+
+DETECTIONS_PER_BLOCK = 50_000
+"""Fewer detections are one block: threads would not pay, and claims work best."""
+
+CHANCE_NEIGHBOURS = 3.0
+"""Detections that may lie in the widest window by chance when the nearest is taken."""
+
+MIN_EVIDENCE = 8.0
+"""What `follow.follow_track` must gather. Chance alone gathers it once in some hundred tries; in a survey of a million
+detections a true track of three nights has about twice as much."""
+
+CHANCE_THIRDS = 8.0
+"""And in the widest one when each is tried as the third of a pair."""
+
+NARROWEST_DEG = 10.0 / 3600.0
+"""The widest windows are at least this wide, however dense the survey."""
+
+PARTNERS_OF_REVISITED = 5.0
+PARTNERS_OF_UNREVISITED = 40.0
+"""Chance partners of a detection on a later night: the search goes so far as to meet so many. A survey that comes
+back to a place within the night needs few; one that does not has no other way."""
+
+CHANCE_THIRDS_ACROSS = 0.25
+"""Chance thirds of a detection's pairs across nights where places are revisited: in a dense survey pairs within the
+night find what there is, and the others would drown in chance."""
+
+MOSTLY = 0.5
+"""Share of revisited detections from which a survey counts as one that comes back within the night."""
+
+FEWEST_PARTNERS = 0.2
+"""With fewer chance partners allowed than this, pairs across nights reach too little to be worth their time."""
+
+MOST_THIRDS = 256
+"""Thirds of one pair that are tried: many more than there ought to be, save in a clump of false detections."""
+
+SLOPE_SHARE = 0.5
+"""A pair's velocity must be known to this share of the fastest track's, else it says too little to start with."""
+
+
+class SeedBlock(NamedTuple):
+    """One block of seeds, with all that they need: plain arrays and numbers."""
+
+    #: Places in `Buckets.detections`.
+    seeds: IndexArray
+    one_night: bool
+    buckets: Buckets
+    limits: Limits
+    bounds: TrackBounds
+    #: shape (m,): tracks to which detections belong already.
+    claimed: IndexArray
+
+
+class Tracks(NamedTuple):
+    """c tracks: members of track k are members[start[k]:start[k + 1]]."""
+
+    #: Rows of the projected table.
+    members: IndexArray
+    start: WideIndexArray
+    #: How many of pairs, thirds, followed, grown and found tracks.
+    counts: WideIndexArray
+
+
+def find_tracks(
+    buckets: Buckets, bounds: TrackBounds, settings: ClusterAndLinkSettings, map_blocks: MapBlocks
+) -> Tracks:
+    """Find the tracks. A set of detections may be found more than once, and tracks may share detections."""
+    limits = limits_of_search(buckets, bounds, settings)
+    nobody = np.zeros(len(buckets.detections), dtype=np.int32)
+    everyone = np.arange(len(nobody), dtype=np.int32)
+    within = _mapped(map_blocks, _blocks(everyone, True, buckets, limits, bounds, nobody))
+    claimed = nobody.copy()
+    for found in within:
+        np.maximum(claimed, found.claimed, out=claimed)
+    across: list[Found] = []
+    if math.pi * limits.farthest_partner**2 * limits.density >= FEWEST_PARTNERS:
+        across = _mapped(map_blocks, _blocks(everyone[claimed == 0], False, buckets, limits, bounds, nobody))
+    return _joined(buckets, [*within, *across])
+
+
+def limits_of_search(buckets: Buckets, bounds: TrackBounds, settings: ClusterAndLinkSettings) -> Limits:
+    """Derive the windows from the bounds, the uncertainties and the density of the detections."""
+    variance = buckets.detections["variance"]
+    density = max(density_per_slot(buckets), 1e-9)
+    slope_error = (
+        settings.window_sigmas * math.sqrt(2.0) * (math.sqrt(float(np.median(variance))) + bounds.parallax / 10)
+    )
+    shortest_pair_days = slope_error / (SLOPE_SHARE * bounds.speed)
+    revisited = share_revisited(buckets, shortest_pair_days)
+    # A pair two days apart, and its third after two more: acceleration widens the window to 4 a.
+    thirds_of_pair = 3.0 * math.pi * (4.0 * bounds.acceleration) ** 2 * density
+    partners = PARTNERS_OF_UNREVISITED
+    if revisited >= MOSTLY:
+        partners = min(PARTNERS_OF_REVISITED, CHANCE_THIRDS_ACROSS / thirds_of_pair)
+    return Limits(
+        min_observations=settings.min_observations,
+        min_nights=settings.min_nights,
+        min_arc_days=settings.min_arc_days,
+        window_sigmas=settings.window_sigmas,
+        model_variance=(bounds.parallax / 3.0) ** 2,
+        largest_variance=float(np.quantile(variance, 0.99)),
+        widest=min(max(math.sqrt(CHANCE_NEIGHBOURS / math.pi / density), NARROWEST_DEG), bounds.speed),
+        widest_third=min(max(math.sqrt(CHANCE_THIRDS / math.pi / density), NARROWEST_DEG), 2.0 * bounds.speed),
+        density=density,
+        min_evidence=MIN_EVIDENCE,
+        min_followed=min(4, settings.min_observations),
+        max_misses=settings.max_misses,
+        shortest_pair_days=shortest_pair_days,
+        longest_gap_days=settings.max_gap_days,
+        seed_nights=settings.seed_nights,
+        farthest_partner=math.sqrt(partners / math.pi / density),
+        third_slots_within=6,
+        third_slots_across=3,
+        speed=bounds.speed,
+        acceleration=bounds.acceleration,
+        parallax=bounds.parallax,
+    )
+
+
+def tracks_of_block(block: SeedBlock) -> Found:
+    """Search one block: the function that is mapped."""
+    track = new_track(block.buckets)
+    fit = new_track_fit(block.bounds.speed, block.bounds.acceleration, block.bounds.jerk)
+    limits = record_of_limits(block.limits)
+    claimed = block.claimed.copy()
+    thirds, counts = np.zeros(MOST_THIRDS, np.int32), np.zeros(FULL + 1, np.int64)
+    found = Found(np.zeros(4096, np.int32), np.zeros(512, np.int64), claimed, thirds, counts)
+    seeds = block.seeds
+    while len(seeds):
+        done = tracks_from_seeds(seeds, block.one_night, block.buckets, limits, track, fit, found)
+        seeds = seeds[done:]
+        found = _enlarged(found, len(track.hits))
+    n = int(found.counts[TRACKS])
+    return found._replace(members=found.members[: found.start[n]].copy(), start=found.start[: n + 1].copy())
+
+
+def _enlarged(found: Found, longest_track: int) -> Found:
+    found.counts[FULL] = 0
+    members = np.concatenate([found.members, np.zeros(len(found.members) + longest_track, np.int32)])
+    start = np.concatenate([found.start, np.zeros(len(found.start), np.int64)])
+    return found._replace(members=members, start=start)
+
+
+def _blocks(
+    seeds: IndexArray,
+    one_night: bool,  # noqa: FBT001
+    buckets: Buckets,
+    limits: Limits,
+    bounds: TrackBounds,
+    claimed: IndexArray,
+) -> list[SeedBlock]:
+    """Cut the seeds into stripes along the motion, so that a track's detections are mostly in one block."""
+    count = max(1, len(seeds) // DETECTIONS_PER_BLOCK)
+    y = buckets.detections["y"][seeds]
+    edges = np.quantile(y, np.arange(1, count) / count) if count > 1 else np.empty(0)
+    stripe = np.searchsorted(edges, y)
+    return [SeedBlock(seeds[stripe == k], one_night, buckets, limits, bounds, claimed) for k in range(count)]
+
+
+def _mapped(map_blocks: MapBlocks, blocks: list[SeedBlock]) -> list[Found]:
+    if len(blocks) == 1:
+        return [tracks_of_block(blocks[0])]
+    return map_blocks(tracks_of_block, blocks)
+
+
+def _joined(buckets: Buckets, parts: Sequence[Found]) -> Tracks:
+    members = buckets.detections["row"][np.concatenate([part.members for part in parts])]
+    lengths = np.concatenate([np.diff(part.start) for part in parts])
+    start = np.concatenate([[0], np.cumsum(lengths)])
+    return Tracks(members, start, np.sum([part.counts[:FULL] for part in parts], axis=0))

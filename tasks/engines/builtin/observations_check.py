@@ -1,0 +1,108 @@
+"""What is wrong with a table of observations, if anything. Pure: a client asks before it uploads anything."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.engines.builtin.astrodynamics.observers import known_observatory_codes
+from tasks.engines.errors import EngineInputError
+from tasks.engines.tables import OBSERVATIONS
+
+EARLIEST_MJD_UTC = 37665.0
+"""1962-01-01: before it, the orientation of the Earth is not tabulated."""
+
+LATEST_MJD_UTC = 88069.0
+"""2100-01-01: a time beyond it is a Julian date, or seconds, put where an MJD belongs."""
+
+_RANGES = {
+    "mjd_utc": (EARLIEST_MJD_UTC, LATEST_MJD_UTC, "[37665, 88069) (years 1962 to 2099)"),
+    "RA_deg": (0.0, 360.0, "[0, 360)"),
+    "Dec_deg": (-90.0, 90.0, "[-90, 90]"),
+}
+
+LARGEST_SIGMA_DEG = 1.0
+"""An uncertainty above it is in another unit: arcseconds, put where degrees belong."""
+
+
+def conform_observations(observations: pa.Table) -> pa.Table:
+    """Return the table with exactly the columns and types of `tables.OBSERVATIONS`, optional ones null where absent.
+
+    Raises
+    ------
+    EngineInputError
+        If a required column is missing, or a column cannot be read as its type.
+    """
+    columns = []
+    for field in OBSERVATIONS:
+        if field.name not in observations.column_names:
+            if not field.nullable:
+                raise EngineInputError(
+                    f"Observations have no column {field.name!r}: found {', '.join(observations.column_names)}."
+                )
+            columns.append(pa.nulls(len(observations), field.type))
+            continue
+        try:
+            columns.append(observations[field.name].cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise EngineInputError(f"Observations' column {field.name!r}: {error}; expected {field.type}.") from error
+    return pa.table(columns, names=OBSERVATIONS.names)
+
+
+def check_observations(observations: pa.Table) -> None:
+    """Refuse observations that no engine can work on.
+
+    Parameters
+    ----------
+    observations
+        With the columns of `tables.OBSERVATIONS`, as `conform_observations` gives them.
+
+    Raises
+    ------
+    EngineInputError
+        The table is empty; a required value is missing or not a number, out of its range, or of an observatory
+        whose place is not known; two rows have one id. The message names column, number of rows, first row and value.
+    """
+    if len(observations) == 0:
+        raise EngineInputError("Observations are an empty table: expected at least one row.")
+    for name in OBSERVATIONS.names:
+        if not OBSERVATIONS.field(name).nullable:
+            _refuse(observations, name, pc.is_null(observations[name], nan_is_null=True), "a value in each row")
+    for name, (low, high, text) in _RANGES.items():
+        values = observations[name]
+        above = pc.greater if name == "Dec_deg" else pc.greater_equal
+        inside = pc.and_(pc.is_finite(values), pc.invert(pc.or_(pc.less(values, low), above(values, high))))
+        _refuse(observations, name, pc.invert(inside), text)
+    for name in ("RA_sigma_deg", "Dec_sigma_deg"):
+        values = observations[name]
+        wrong = pc.or_(pc.less_equal(values, 0.0), pc.greater(values, LARGEST_SIGMA_DEG))
+        _refuse(observations, name, pc.fill_null(wrong, False), f"(0, {LARGEST_SIGMA_DEG:g}] degrees, or nothing")
+    _check_observatories(observations)
+    _check_ids(observations)
+
+
+def _check_observatories(observations: pa.Table) -> None:
+    known = pa.array(sorted(known_observatory_codes()))
+    codes = observations["observatory_code"]
+    if not pc.all(pc.is_in(pc.unique(codes), known)).as_py():
+        expected = "a Minor Planet Center code of an observatory on the ground (a string: '070' is not '70')"
+        _refuse(observations, "observatory_code", pc.invert(pc.is_in(codes, known)), expected)
+
+
+def _check_ids(observations: pa.Table) -> None:
+    ids = observations["obs_id"]
+    _refuse(observations, "obs_id", pc.equal(ids, ""), "an id")
+    if pc.count_distinct(ids).as_py() != len(ids):
+        # The slow way only for the message: which id is there more than once.
+        counts = pc.value_counts(ids)
+        repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        _refuse(observations, "obs_id", pc.is_in(ids, repeated), "a unique id in each row")
+
+
+def _refuse(observations: pa.Table, name: str, wrong: pa.ChunkedArray, expected: str) -> None:
+    count = pc.sum(wrong).as_py() or 0
+    if count:
+        row = pc.index(wrong, True).as_py()
+        value = observations[name][row].as_py()
+        raise EngineInputError(
+            f"Observations' column {name!r} has {count} of {len(observations)} values that cannot be used, "
+            f"first in row {row + 1}: {value!r}, expected {expected}."
+        )

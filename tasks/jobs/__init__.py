@@ -1,0 +1,1 @@
+"""The order of writes is decided here: submit, claim, finish, collect."""

@@ -1,0 +1,92 @@
+"""What a finished stage leaves in the bucket, so that a later attempt begins at the first missing stage.
+
+One parquet file per table, then `stage.json`, which makes the checkpoint whole: it carries the checksums of the tables
+and the fingerprint of what they were computed from. Whatever does not fit together is computed anew.
+"""
+
+import io
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.bucket.checksum import crc32c_from_bytes
+from tasks.bucket.layout import TaskLayout
+from tasks.bucket.store import Bucket
+from tasks.engines.interface import Stage, StageResult
+from tasks.errors import ObjectNotFoundError
+
+STAGE_RECORD = "stage.json"
+
+logger = logging.getLogger(__name__)
+
+
+class StageRecord(BaseModel):
+    """Content of stage.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    fingerprint: str
+    #: Table -> CRC-32C of its parquet file.
+    tables: dict[str, str]
+    counts: dict[str, int]
+    seconds: float
+
+
+def save_checkpoint(
+    bucket: Bucket, task: TaskLayout, stage: Stage, *, result: StageResult, fingerprint: str, seconds: float
+) -> None:
+    """Write the tables of a stage, then the record that makes them count.
+
+    Twice: two attempts that write the same checkpoint write the same tables, since a stage always gives the same ones.
+    """
+    checksums: dict[str, str] = {}
+    for name, table in result.tables.items():
+        body = parquet_from_table(table)
+        checksums[name] = crc32c_from_bytes(body)
+        bucket.write(task.checkpoint(stage, f"{name}.parquet"), body)
+    record = StageRecord(fingerprint=fingerprint, tables=checksums, counts=dict(result.counts), seconds=seconds)
+    bucket.write(task.checkpoint(stage, STAGE_RECORD), record.model_dump_json().encode())
+
+
+def load_checkpoint(
+    bucket: Bucket, task: TaskLayout, stage: Stage, *, fingerprint: str
+) -> tuple[StageResult, float] | None:
+    """Return what a former attempt computed and the seconds it took, or None when there is nothing that can be used."""
+    try:
+        record = StageRecord.model_validate_json(bucket.read(task.checkpoint(stage, STAGE_RECORD)).body)
+        if record.fingerprint != fingerprint:
+            logger.warning("Computes %s anew: its checkpoint was made from other inputs or by another engine.", stage)
+            return None
+        tables = _verified_tables(bucket, task, stage, record.tables)
+    except ObjectNotFoundError:
+        return None
+    except (ValidationError, ValueError, pa.ArrowException) as error:
+        logger.warning("Computes %s anew: its checkpoint is damaged (%s).", stage, error)
+        return None
+    return StageResult(tables=tables, counts=record.counts), record.seconds
+
+
+def parquet_from_table(table: pa.Table) -> bytes:
+    """Return the table as a parquet file."""
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def table_from_parquet(body: bytes) -> pa.Table:
+    """Return the table of a parquet file."""
+    return pyarrow.parquet.read_table(pa.BufferReader(body))
+
+
+def _verified_tables(bucket: Bucket, task: TaskLayout, stage: Stage, checksums: Mapping[str, str]) -> Mapping[str, Any]:
+    tables: dict[str, pa.Table] = {}
+    for name, checksum in checksums.items():
+        body = bucket.read(task.checkpoint(stage, f"{name}.parquet")).body
+        if crc32c_from_bytes(body) != checksum:
+            raise ValueError(f"checksum of table {name!r} is not the recorded one")
+        tables[name] = table_from_parquet(body)
+    return tables

@@ -1,0 +1,49 @@
+"""A worker takes a task: what it looks at first, and the write that makes the task its own."""
+
+import uuid
+
+from tasks.bucket.layout import JobLayout
+from tasks.bucket.store import MUST_NOT_EXIST, Bucket
+from tasks.jobs.status_file import StatusFile
+from tasks.records.assignment import Assignment
+from tasks.records.status import Claimed, TakenOver
+
+
+def is_cancelled(bucket: Bucket, job: JobLayout) -> bool:
+    """Tell whether somebody cancelled the job."""
+    return bucket.generation(job.cancel) != MUST_NOT_EXIST
+
+
+def claim_task(file: StatusFile, *, worker: str, prefect_flow_run_id: str | None = None) -> Assignment:
+    """Begin an attempt: the task becomes in_progress, and ours. From in_progress it is taken over from a lost owner.
+
+    Order: this write is the first of an attempt; nothing of the task is downloaded before it.
+    Twice: the second call finds another generation and raises, so that two workers never share a task.
+
+    Parameters
+    ----------
+    prefect_flow_run_id
+        The flow run that was made for the task when it was submitted; it can show one attempt only.
+
+    Raises
+    ------
+    GenerationMismatchError
+        Somebody else wrote the status since it was read: look again.
+    BucketUnavailableError
+        The outcome is unknown. If the claim landed, nobody works on it, and it will be taken over as lost.
+    """
+    before = file.status
+    former = before.prefect_flow_run_id
+    fresh = prefect_flow_run_id if prefect_flow_run_id != former else None
+    begin = TakenOver if before.state == "in_progress" else Claimed
+    file.change(begin(worker=worker, attempt_id=uuid.uuid4().hex, prefect_flow_run_id=fresh))
+    return Assignment(
+        job_id=file.layout.job.job_id,
+        task_id=file.layout.task_id,
+        bucket_url=file.bucket.url,
+        attempt=file.status.attempt,
+        attempt_id=file.status.attempt_id or "",
+        worker=worker,
+        prefect_flow_run_id=fresh,
+        former_flow_run_id=former,
+    )

@@ -1,0 +1,130 @@
+"""A job's inputs, read and checked before the first upload; and as the canonical bytes that go to the bucket."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tasks.engines.settings import EngineSettings
+from tasks.jobs.config_file import csv_from_settings, read_settings
+from tasks.jobs.csv_text import csv_from_table
+from tasks.jobs.engine_of_job import engine_of_job
+from tasks.jobs.observations_file import read_observations
+from tasks.jobs.orbits_file import read_orbits
+from tasks.records.ids import TaskId, task_ids_from_orbit_ids
+
+if TYPE_CHECKING:
+    from tasks.engines.demo import DemoProblem
+
+ALL_ORBITS = "tasks/*/inputs/orbits.csv"
+"""Key of the manifest's `inputs_sha256` under which all test orbits stand together, in the order of the tasks."""
+
+
+DEMO_SEED = 1
+"""Seed of the demo's noise and false detections."""
+
+
+@dataclass(frozen=True)
+class InputFiles:
+    """Where a person's inputs lie; without a config the defaults hold."""
+
+    observations: Path
+    orbits: Path
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """The objects of a job that never change, as bytes. The same inputs always give the same bytes."""
+
+    observations_csv: bytes
+    config_csv: bytes
+    task_ids: tuple[TaskId, ...]
+    #: Parallel to task_ids.
+    orbit_ids: tuple[str, ...]
+    orbit_csvs: tuple[bytes, ...]
+    n_observations: int
+    engine_name: str
+    engine_version: str
+    #: The truth, when this is the demo.
+    demo: "DemoProblem | None" = None
+
+    @property
+    def sha256(self) -> Mapping[str, str]:
+        """Return what a manifest says of them."""
+        orbits = hashlib.sha256()
+        for task_id, body in zip(self.task_ids, self.orbit_csvs, strict=True):
+            orbits.update(f"{task_id} {len(body)}\n".encode() + body)
+        return {
+            "observations.csv": hashlib.sha256(self.observations_csv).hexdigest(),
+            "config.csv": hashlib.sha256(self.config_csv).hexdigest(),
+            ALL_ORBITS: orbits.hexdigest(),
+        }
+
+
+def read_inputs(files: InputFiles) -> JobInputs:
+    """Read and check every input. Twice: the same unchanged files are not read again.
+
+    Raises
+    ------
+    BadInputError
+        For the first thing that is wrong; nothing has been uploaded.
+    """
+    paths = (files.observations, files.orbits, *([files.config] if files.config else []))
+    return _read_unchanged(files, tuple(_stamp(path) for path in paths))
+
+
+@lru_cache(maxsize=1)
+def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> JobInputs:
+    settings = read_settings(files.config) if files.config else EngineSettings()
+    orbits = read_orbits(files.orbits)
+    return inputs_from_tables(observations=read_observations(files.observations), orbits=orbits, settings=settings)
+
+
+def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: EngineSettings) -> JobInputs:
+    """Return the inputs of a job from checked tables: one task per row of `orbits`.
+
+    Raises
+    ------
+    BadInputError
+        If there is no engine of that name, or two test orbits have one id.
+    EngineUnavailableError
+        If the engine is not installed here.
+    """
+    engine = engine_of_job(settings)
+    orbit_ids = orbits["orbit_id"].to_pylist()
+    return JobInputs(
+        observations_csv=csv_from_table(observations),
+        config_csv=csv_from_settings(settings),
+        task_ids=tuple(task_ids_from_orbit_ids(orbit_ids)),
+        orbit_ids=tuple(orbit_ids),
+        orbit_csvs=tuple(csv_from_table(orbits.slice(row, 1)) for row in range(len(orbits))),
+        n_observations=len(observations),
+        engine_name=engine.name,
+        engine_version=engine.version,
+    )
+
+
+@lru_cache(maxsize=1)
+def demo_inputs(config: Path | None = None) -> JobInputs:
+    """Return the inputs of the demo job: 28 real objects, one test orbit each."""
+    from tasks.engines.demo import demo_problem  # noqa: PLC0415 (adam-core: 4 s that only the demo pays)
+
+    problem = demo_problem(seed=DEMO_SEED)
+    settings = read_settings(config) if config else EngineSettings()
+    inputs = inputs_from_tables(observations=problem.observations, orbits=problem.test_orbits, settings=settings)
+    return dataclasses.replace(inputs, demo=problem)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is written; of a file that is not there, zeros."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)

@@ -1,0 +1,93 @@
+"""A client looks at a job: lists the statuses, and reads only those that have changed since the last look."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from pydantic import ValidationError
+
+from tasks.bucket.layout import JobLayout
+from tasks.bucket.store import Bucket
+from tasks.errors import BadInputError, ObjectNotFoundError
+from tasks.records.ids import TaskId
+from tasks.records.progress import JobProgress, progress_from_statuses
+from tasks.records.status import Status, status_from_bytes
+
+READERS = 16
+"""Statuses that are read at one time: reading waits for the network, not for the processor."""
+
+
+class JobWatch:
+    """What one client has seen of a job so far. Clocks of other machines are never asked."""
+
+    def __init__(self, bucket: Bucket, layout: JobLayout, task_ids: Sequence[TaskId]) -> None:
+        self.bucket = bucket
+        self.layout = layout
+        self.task_ids = task_ids
+        self.statuses: dict[TaskId, Status] = {}
+        self._generations: dict[TaskId, int] = {}
+
+    def look(self) -> list[TaskId]:
+        """Bring `statuses` up to date, and return the tasks whose status has changed since the last look.
+
+        Raises
+        ------
+        BadInputError
+            If a task of the manifest has no status, or one that can't be read.
+        """
+        changed = [task_id for task_id, found in self._listed().items() if found != self._generations.get(task_id)]
+        with ThreadPoolExecutor(READERS) as readers:
+            for task_id, (status, generation) in zip(changed, readers.map(self._read, changed), strict=True):
+                self.statuses[task_id] = status
+                self._generations[task_id] = generation
+        if len(changed) == len(self.task_ids):
+            self.statuses = {task_id: self.statuses[task_id] for task_id in self.task_ids}
+        return changed
+
+    def until_complete(self, *, on_look: Callable[[list[TaskId]], None], pause_seconds: float) -> None:
+        """Look again and again until every task has come to an end; `on_look` hears which tasks have changed."""
+        while True:
+            on_look(self.look())
+            if self.progress.is_complete:
+                return
+            time.sleep(pause_seconds)
+
+    @property
+    def progress(self) -> JobProgress:
+        """Counts of the last look."""
+        return progress_from_statuses(self.statuses.values())
+
+    def _listed(self) -> Mapping[TaskId, int]:
+        found: dict[TaskId, int] = {}
+        for info in self.bucket.list(self.layout.tasks_prefix, ending="/status.json"):
+            task_id = self.layout.task_id_from_status_name(info.name)
+            if task_id is not None:
+                found[task_id] = info.generation
+        missing = [task_id for task_id in self.task_ids if task_id not in found]
+        if missing:
+            more = f", as are {len(missing) - 1} others" if len(missing) > 1 else ""
+            raise self._unreadable(missing[0], f"is missing{more}")
+        return {task_id: found[task_id] for task_id in self.task_ids}
+
+    def _read(self, task_id: TaskId) -> tuple[Status, int]:
+        name = self.layout.task(task_id).status
+        try:
+            stored = self.bucket.read(name)
+            return status_from_bytes(stored.body), stored.generation
+        except ObjectNotFoundError as error:
+            raise self._unreadable(task_id, "was deleted") from error
+        except ValidationError as error:
+            raise self._unreadable(task_id, "is not a status") from error
+
+    def _unreadable(self, task_id: TaskId, found: str) -> BadInputError:
+        return BadInputError(
+            f"Cannot follow job {self.layout.job_id!r}: {self.layout.task(task_id).status} {found}. "
+            f"Run the same submit again with --job-id {self.layout.job_id}."
+        )
+
+
+def read_statuses(bucket: Bucket, layout: JobLayout, task_ids: Iterable[TaskId]) -> Mapping[TaskId, Status]:
+    """Read the status of every one of these tasks."""
+    watch = JobWatch(bucket, layout, list(task_ids))
+    watch.look()
+    return watch.statuses

@@ -1,0 +1,218 @@
+"""One attempt at a task: download, five stages, upload. Knows nothing of Prefect; who shows it calls it stage by stage.
+
+The attempt never writes the status: it tells the supervisor, who owns the lease, how it ended.
+"""
+
+import contextlib
+import io
+import logging
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from tasks.bucket.layout import JobLayout, TaskLayout
+from tasks.bucket.store import Bucket
+from tasks.engines.errors import EngineError, EngineInputError
+from tasks.engines.interface import STAGES, MapBlocks, Stage, StageResult, map_blocks_in_turn
+from tasks.errors import BucketUnavailableError, PermanentTaskError, TaskInputError, TransientTaskError
+from tasks.jobs.attempt_log import logging_to
+from tasks.jobs.checkpoints import load_checkpoint, save_checkpoint
+from tasks.jobs.finish import ERROR_MESSAGE
+from tasks.jobs.output_files import files_from_tables
+from tasks.jobs.task_inputs import SurveyCache, TaskInputs, download_inputs
+from tasks.jobs.upload_outputs import OutputPrefix
+from tasks.records.assignment import (
+    Assignment,
+    AttemptFailed,
+    AttemptReleased,
+    AttemptSucceeded,
+    FromChild,
+    StageBegan,
+)
+from tasks.records.status import ErrorKind, OutputObject
+
+THOR_LOG = "thor.log"
+LONGEST_ERROR = 2000
+"""Characters of an error that stand in the status; error_message.txt has it all."""
+
+UPLOAD_TRIES = 5
+"""How often the outputs of hours of work are uploaded before the task is given back. Waiting for the lease in between
+takes as long as the bucket is away, so this bounds only a bucket that renews leases and refuses outputs."""
+
+Tell = Callable[[FromChild], None]
+RunStage = Callable[[Stage], None]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """How one stage went."""
+
+    stage: Stage
+    counts: Mapping[str, int]
+    seconds: float
+    #: Whether a former attempt computed it.
+    resumed: bool
+
+
+class Attempt:
+    """One attempt. `run` may be called again after it was interrupted by something else than the task: it goes on."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        *,
+        bucket: Bucket,
+        tell: Tell,
+        await_lease: Callable[[], None],
+        surveys: SurveyCache,
+        map_blocks: MapBlocks = map_blocks_in_turn,
+    ) -> None:
+        self.assignment = assignment
+        self.task: TaskLayout = JobLayout(assignment.job_id).task(assignment.task_id)
+        #: How it ended, once it has been told; None: it goes on.
+        self.ending: AttemptSucceeded | AttemptFailed | AttemptReleased | None = None
+        #: What the task itself did wrong; never a fault of the bucket, the queue or Prefect.
+        self.error: Exception | None = None
+        self.reports: dict[Stage, StageReport] = {}
+        self._bucket = bucket
+        self._tell = tell
+        self._await_lease = await_lease
+        self._surveys = surveys
+        self._map_blocks = map_blocks
+        self._outputs: OutputPrefix | None = None
+        self._inputs: TaskInputs | None = None
+        self._tables: dict[str, pa.Table] = {}
+        self._may_resume = True
+        self._log = io.StringIO()
+
+    def run(self, run_stage: RunStage | None = None) -> None:
+        """Do what is left of the attempt and tell how it ended; `run_stage` may show a stage and calls ours.
+
+        Raises only what is not the task's: MemoryError, a shutdown, and whatever `run_stage` raises by itself.
+        """
+        with logging_to(self._log):
+            try:
+                self._compute(run_stage or self.run_stage)
+                self._end(self._uploaded_success())
+            except MemoryError:
+                raise
+            except TransientTaskError as error:
+                logger.warning("Gives the task back, it will be tried again: %s", error)
+                self._end(AttemptReleased(error=str(error)[:LONGEST_ERROR]))
+            except Exception as error:
+                if error is not self.error:
+                    raise
+                self._end(self._uploaded_failure(error))
+
+    def run_stage(self, stage: Stage) -> None:
+        """Compute one stage, or take it from the checkpoint of a former attempt; nothing if it is done already."""
+        if stage in self.reports:
+            return
+        with self._own_errors():
+            inputs = self._require_inputs()
+            self._tell(StageBegan(stage=stage, engine=inputs.engine_title))
+            result, seconds, resumed = self._from_checkpoint(stage) or self._computed(stage, inputs)
+            self._tables |= result.tables
+            self.reports[stage] = StageReport(stage, result.counts, seconds, resumed)
+            counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
+            done = "Took from its checkpoint" if resumed else "Computed"
+            logger.info("%s %s in %.3f s: %s.", done, stage, seconds, counts or "no counts")
+
+    def _compute(self, run_stage: RunStage) -> None:
+        self._require_inputs()
+        for stage in STAGES:
+            run_stage(stage)
+
+    def _download(self) -> TaskInputs:
+        assignment = self.assignment
+        logger.info(
+            "Begins attempt %d at task %s of job %s on %s.",
+            assignment.attempt,
+            assignment.task_id,
+            assignment.job_id,
+            platform.node(),
+        )
+        with self._own_errors():
+            self._require_outputs()
+            inputs = download_inputs(self._bucket, self.task, surveys=self._surveys, map_blocks=self._map_blocks)
+        logger.info("Engine %s on %d observations.", inputs.engine_title, inputs.n_observations)
+        return inputs
+
+    def _from_checkpoint(self, stage: Stage) -> tuple[StageResult, float, bool] | None:
+        found = None
+        if self._may_resume and self.assignment.attempt > 1:
+            found = load_checkpoint(self._bucket, self.task, stage, fingerprint=self._require_inputs().fingerprint)
+        # A later stage may have been computed from tables that can't be read any more: compute it from ours.
+        self._may_resume = found is not None
+        return None if found is None else (*found, True)
+
+    def _computed(self, stage: Stage, inputs: TaskInputs) -> tuple[StageResult, float, bool]:
+        began = time.perf_counter()
+        result: StageResult = getattr(inputs.engine, stage)(inputs.problem, self._tables)
+        seconds = time.perf_counter() - began
+        if stage != STAGES[-1]:
+            try:
+                save_checkpoint(
+                    self._bucket, self.task, stage, result=result, fingerprint=inputs.fingerprint, seconds=seconds
+                )
+            except BucketUnavailableError as error:
+                # It only spares a later attempt some work; the tables are here.
+                logger.warning("Goes on without a checkpoint of %s, a later attempt computes it anew: %s", stage, error)
+        return result, seconds, False
+
+    def _uploaded_success(self) -> AttemptSucceeded:
+        files = {**files_from_tables(self._tables), THOR_LOG: self._log.getvalue().encode()}
+        return AttemptSucceeded(outputs=self._uploaded(files))
+
+    def _uploaded(self, files: Mapping[str, bytes]) -> tuple[OutputObject, ...]:
+        """Upload; when the bucket does not answer, again, since each time the lease is confirmed before."""
+        for _ in range(UPLOAD_TRIES - 1):
+            try:
+                return self._require_outputs().upload(files, await_lease=self._await_lease)
+            except BucketUnavailableError as error:
+                logger.warning("Could not upload the outputs, trying again as long as the task is ours: %s", error)
+        return self._require_outputs().upload(files, await_lease=self._await_lease)
+
+    def _uploaded_failure(self, error: Exception) -> AttemptFailed | AttemptReleased:
+        """Upload what there is and why there is no more."""
+        told = "".join(traceback.format_exception(error))
+        logger.error("The task failed.\n%s", told)
+        kind: ErrorKind = "bad_input" if isinstance(error, (TaskInputError, EngineInputError)) else "task_error"
+        on_purpose = isinstance(error, (PermanentTaskError, EngineError))
+        message = str(error) if on_purpose else f"{type(error).__name__}: {error}"
+        log = self._log.getvalue()
+        try:
+            files = {**files_from_tables(self._tables), ERROR_MESSAGE: told.encode(), THOR_LOG: log.encode()}
+            outputs = self._uploaded(files)
+        except TransientTaskError as unavailable:
+            return AttemptReleased(error=str(unavailable)[:LONGEST_ERROR])
+        return AttemptFailed(error_kind=kind, error=message[:LONGEST_ERROR], outputs=outputs)
+
+    def _end(self, ending: AttemptSucceeded | AttemptFailed | AttemptReleased) -> None:
+        self.ending = ending
+        self._tell(ending)
+
+    @contextlib.contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Mark an exception that leaves the block as the attempt's own."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _require_inputs(self) -> TaskInputs:
+        if self._inputs is None:
+            self._inputs = self._download()
+        return self._inputs
+
+    def _require_outputs(self) -> OutputPrefix:
+        if self._outputs is None:
+            self._outputs = OutputPrefix(self._bucket, self.task)
+        return self._outputs

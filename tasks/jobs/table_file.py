@@ -1,0 +1,220 @@
+"""Tables as people bring them, csv or parquet: read as text first, then checked column by column.
+
+Every check of a column lives here, each with an error that names file, column, row, what was found and expected.
+Nothing is guessed: an id that looks like a number stays a string.
+"""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from tasks.errors import BadInputError
+
+PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which numbers a column may hold, and how that is said."""
+
+    low: float
+    high: float
+    expected: str
+    #: Whether low and high themselves may stand in the column.
+    low_is_in: bool = True
+    high_is_in: bool = True
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """The columns of one file and how it is called in messages."""
+
+    name: str
+    table: pa.Table
+
+    def require_columns(self, names: list[str]) -> None:
+        """Refuse the file when it has no rows, or lacks one of the columns or has it twice."""
+        present = self.table.column_names
+        missing = [name for name in names if name not in present]
+        if missing:
+            raise BadInputError(
+                f"Cannot use {self.name}: column {missing[0]!r} is missing, found {', '.join(map(repr, present))}; "
+                f"expected {', '.join(names)}. Add or rename the column."
+            )
+        repeated = [name for name in names if present.count(name) > 1]
+        if repeated:
+            raise BadInputError(
+                f"Cannot use {self.name}: column {repeated[0]!r} is there {present.count(repeated[0])} times, "
+                "expected once. Remove all but one."
+            )
+        if len(self.table) == 0:
+            raise BadInputError(f"Cannot use {self.name}: it has no rows, expected at least one.")
+
+    def has(self, name: str) -> bool:
+        """Whether the column is there."""
+        return name in self.table.column_names
+
+    def without_first_row(self) -> "TableFile":
+        """Return the same file from its second row on."""
+        return TableFile(self.name, self.table.slice(1))
+
+    def strings(self, name: str) -> pa.Array:
+        """Return a column as text, as it stands in the file; null and empty are both null."""
+        column = _whole(self.table[name])
+        if not pa.types.is_string(column.type):
+            if pa.types.is_floating(column.type):
+                raise self.error(name, 0, column[0].as_py(), "text: written as numbers, ids lose leading zeros")
+            column = column.cast(pa.string())
+        return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+
+    def required_strings(self, name: str) -> pa.Array:
+        """Return a column as text in which nothing may be empty."""
+        column = self.strings(name)
+        self.refuse_rows(name, pc.is_null(column), "a value that is not empty")
+        return column
+
+    def numbers(self, name: str, allowed: Range) -> pa.Array:
+        """Return a column as floats, all finite and in range."""
+        column = self._floats(name)
+        missing = pc.is_null(column)
+        self.refuse_rows(name, missing, allowed.expected)
+        return self._in_range(name, column, allowed)
+
+    def numbers_or_null(self, name: str, allowed: Range) -> pa.Array:
+        """Return a column as floats in range; null, empty and NaN all mean that there is no value."""
+        return self._in_range(name, self._floats(name), allowed)
+
+    def refuse_rows(self, name: str, wrong: pa.Array, expected: str) -> None:
+        """Refuse the file when any row of the column is marked as wrong (null: not wrong)."""
+        mask = pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)
+        if mask.any():
+            row = int(np.argmax(mask))
+            raise self.error(name, row, self.table[name][row].as_py(), expected, count=int(mask.sum()))
+
+    def error(self, name: str, row: int, found: object, expected: str, *, count: int = 1) -> BadInputError:
+        """Return the error about one value; `row` counts from 0."""
+        more = f" ({count} of {len(self.table)} rows are wrong)" if count > 1 else ""
+        return BadInputError(
+            f"Cannot use {self.name}: column {name!r}, row {row + 1} is {found!r}, expected {expected}{more}. "
+            "Rows count from 1 after the header. Correct the file and submit again."
+        )
+
+    def _floats(self, name: str) -> pa.Array:
+        column = _whole(self.table[name])
+        if pa.types.is_string(column.type):
+            text = pc.utf8_trim_whitespace(column)
+            text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+            try:
+                column = text.cast(pa.float64())
+            except pa.ArrowInvalid:
+                row = _first_that_is_no_number(text)
+                raise self.error(name, row, text[row].as_py(), "a number") from None
+        else:
+            column = self._cast_to_float(name, column)
+        return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+
+    def _cast_to_float(self, name: str, column: pa.Array) -> pa.Array:
+        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+            raise BadInputError(
+                f"Cannot use {self.name}: column {name!r} is of type {column.type}, expected numbers. "
+                "Write it as float64."
+            )
+        return column.cast(pa.float64())
+
+    def _in_range(self, name: str, column: pa.Array, allowed: Range) -> pa.Array:
+        below = pc.less(column, allowed.low) if allowed.low_is_in else pc.less_equal(column, allowed.low)
+        above = pc.greater(column, allowed.high) if allowed.high_is_in else pc.greater_equal(column, allowed.high)
+        infinite = pc.is_inf(column)
+        self.refuse_rows(name, pc.or_(pc.or_(below, above), infinite), allowed.expected)
+        return column
+
+
+def read_table_file(path: Path) -> TableFile:
+    """Read a csv or parquet file; of a csv every column is text.
+
+    Raises
+    ------
+    BadInputError
+        If it is not there, cannot be read, or is not a table.
+    """
+    if not path.is_file():
+        raise BadInputError(f"Cannot read {path}: there is no such file. Check the path.")
+    try:
+        if path.suffix.lower() in PARQUET_SUFFIXES:
+            return TableFile(str(path), _plain(pyarrow.parquet.read_table(path)))
+        return csv_from_bytes(path.read_bytes(), name=str(path))
+    except (OSError, pa.ArrowException) as error:
+        raise BadInputError(f"Cannot read {path}: {error}. Expected a csv or parquet table.") from error
+
+
+def csv_from_bytes(body: bytes, *, name: str) -> TableFile:
+    """Parse a csv with a header; every column is text.
+
+    Raises
+    ------
+    BadInputError
+        If it is empty, not UTF-8, or a row has more or fewer fields than the header.
+    """
+    try:
+        return TableFile(name, _text_columns(body))
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        reason = str(error).removeprefix("CSV parse error: ").splitlines()[0].rstrip(".")
+        raise BadInputError(f"Cannot read {name}: {reason}. Expected a csv table, UTF-8, with a header.") from error
+
+
+def _text_columns(body: bytes) -> pa.Table:
+    header, _, rows = body.lstrip(b"\r\n").partition(b"\n")
+    names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r")]), [])
+    if not names:
+        raise pa.ArrowInvalid("it is empty")
+    if not rows:
+        return pa.Table.from_arrays([pa.array([], pa.string()) for _ in names], names)
+    options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+    try:
+        return pyarrow.csv.read_csv(pa.py_buffer(body), convert_options=options)
+    except pa.ArrowInvalid:
+        # One thread knows the number of the row that is wrong, and says it.
+        one_thread = pyarrow.csv.ReadOptions(use_threads=False)
+        return pyarrow.csv.read_csv(pa.py_buffer(body), read_options=one_thread, convert_options=options)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return the table with dictionary-encoded and long text columns as plain text."""
+    fields = [
+        pa.field(field.name, pa.string())
+        if pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type) or field.type == pa.string_view()
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def _first_that_is_no_number(text: pa.Array) -> int:
+    for row, value in enumerate(text.to_pylist()):
+        if value is not None and not _is_number(value):
+            return row
+    return 0
+
+
+def _is_number(text: str) -> bool:
+    try:
+        pa.array([text]).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+ANY_NUMBER = Range(-math.inf, math.inf, "a finite number", low_is_in=False, high_is_in=False)
+"""Any finite number."""

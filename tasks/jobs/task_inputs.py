@@ -1,0 +1,142 @@
+"""What an attempt downloads: observations (prepared once per job and kept), settings, test orbit."""
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from tasks.bucket.layout import TaskLayout
+from tasks.bucket.store import Bucket
+from tasks.engines.interface import Engine, LinkingProblem, MapBlocks, Survey, map_blocks_in_turn
+from tasks.engines.settings import EngineSettings
+from tasks.errors import BadInputError, ObjectNotFoundError, TaskInputError
+from tasks.jobs.config_file import settings_from_csv
+from tasks.jobs.engine_of_job import engine_of_job
+from tasks.jobs.observations_file import observations_from_csv
+from tasks.jobs.orbits_file import orbits_from_csv
+
+logger = logging.getLogger(__name__)
+
+
+class SurveyKey(NamedTuple):
+    """What a prepared survey depends on. Objects of a job never change: a generation stands for its bytes."""
+
+    bucket_url: str
+    observations_name: str
+    generation: int
+    engine: str
+    config_sha256: str
+
+
+class KeptSurvey(NamedTuple):
+    """A prepared survey, and the checksum of the observations it was made of."""
+
+    survey: Survey
+    observations_sha256: str
+    n_observations: int
+
+
+@dataclass
+class SurveyCache:
+    """Prepared surveys of the jobs that this process worked on last, up to a number of bytes; the newest always."""
+
+    max_bytes: int
+    _surveys: OrderedDict[SurveyKey, KeptSurvey] = field(default_factory=OrderedDict)
+
+    def get(self, key: SurveyKey, make: Callable[[], KeptSurvey]) -> KeptSurvey:
+        """Return the survey of that key, made now if it is not here."""
+        if key not in self._surveys:
+            # The old ones go first: two large surveys need not fit into memory together.
+            self._shrink(self.max_bytes // 2)
+            self._surveys[key] = make()
+        self._surveys.move_to_end(key)
+        self._shrink(self.max_bytes)
+        return self._surveys[key]
+
+    def _shrink(self, max_bytes: int) -> None:
+        while len(self._surveys) > 1 and sum(kept.survey.nbytes for kept in self._surveys.values()) > max_bytes:
+            self._surveys.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class TaskInputs:
+    """One task, ready for its engine."""
+
+    engine: Engine
+    problem: LinkingProblem
+    n_observations: int
+    #: Of observations, settings, test orbit and engine version: same fingerprint, same tables.
+    fingerprint: str
+
+    @property
+    def engine_title(self) -> str:
+        """Name and version."""
+        return f"{self.engine.name} {self.engine.version}"
+
+
+def download_inputs(
+    bucket: Bucket, task: TaskLayout, *, surveys: SurveyCache, map_blocks: MapBlocks = map_blocks_in_turn
+) -> TaskInputs:
+    """Download and check the inputs of a task; the job's observations only when they are not in `surveys`.
+
+    Raises
+    ------
+    TaskInputError
+        If an input is missing or wrong: the task fails as bad_input.
+    EngineUnavailableError
+        If the engine that the settings name can't run here.
+    EngineInputError
+        If the engine refuses the observations.
+    """
+    config = _read(bucket, task, task.job.config)
+    orbits = _read(bucket, task, task.orbits)
+    try:
+        settings = settings_from_csv(config, name=task.job.config)
+        engine = engine_of_job(settings)
+        key = SurveyKey(
+            bucket_url=bucket.url,
+            observations_name=task.job.observations,
+            generation=bucket.generation(task.job.observations),
+            engine=f"{engine.name} {engine.version}",
+            config_sha256=hashlib.sha256(config).hexdigest(),
+        )
+        kept = surveys.get(key, lambda: _prepared(bucket, task, engine, settings))
+        test_orbit = _one_orbit(orbits, name=task.orbits)
+    except BadInputError as error:
+        raise TaskInputError(f"Cannot work on task {task.task_id!r} of job {task.job.job_id!r}: {error}") from error
+    parts = [kept.observations_sha256, key.config_sha256, hashlib.sha256(orbits).hexdigest(), key.engine]
+    return TaskInputs(
+        engine=engine,
+        problem=LinkingProblem(kept.survey, test_orbit, settings, map_blocks),
+        n_observations=kept.n_observations,
+        fingerprint=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
+    )
+
+
+def _prepared(bucket: Bucket, task: TaskLayout, engine: Engine, settings: EngineSettings) -> KeptSurvey:
+    body = _read(bucket, task, task.job.observations)
+    observations = observations_from_csv(body, name=task.job.observations)
+    logger.info("Prepares %d observations of job %s.", len(observations), task.job.job_id)
+    survey = engine.prepare(observations, settings)
+    return KeptSurvey(survey, hashlib.sha256(body).hexdigest(), len(observations))
+
+
+def _one_orbit(body: bytes, *, name: str) -> pa.Table:
+    orbits = orbits_from_csv(body, name=name)
+    if len(orbits) != 1:
+        raise BadInputError(f"Cannot use {name}: it has {len(orbits)} rows, expected one test orbit.")
+    return orbits
+
+
+def _read(bucket: Bucket, task: TaskLayout, name: str) -> bytes:
+    try:
+        return bucket.read(name).body
+    except ObjectNotFoundError as error:
+        raise TaskInputError(
+            f"Cannot read inputs of task {task.task_id!r} (job {task.job.job_id!r}): object {name!r} is missing in "
+            f"{bucket.url}. Submit the job again with the same files and --job-id, then retry the task."
+        ) from error

@@ -1,0 +1,51 @@
+"""A worker uploads what a task brought: each file over the very object it knows of, and only while it owns the task."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from tasks.bucket.checksum import crc32c_from_bytes
+from tasks.bucket.layout import TaskLayout
+from tasks.bucket.store import MUST_NOT_EXIST, Bucket
+from tasks.errors import GenerationMismatchError
+from tasks.records.status import OutputObject
+
+TRIES = 5
+"""How often a file that changes under our hands is written again; each time the lease is confirmed first."""
+
+logger = logging.getLogger(__name__)
+
+
+class OutputPrefix:
+    """The outputs of one task, as an attempt found them when it began."""
+
+    def __init__(self, bucket: Bucket, task: TaskLayout) -> None:
+        self._bucket = bucket
+        self._task = task
+        self._generations = {info.name: info.generation for info in bucket.list(task.outputs_prefix)}
+
+    def upload(self, files: Mapping[str, bytes], *, await_lease: Callable[[], None]) -> tuple[OutputObject, ...]:
+        """Write all files and return what a status says of them, sorted by name.
+
+        Order: the lease is confirmed before the first write; `await_lease` never returns to an attempt that lost the
+        task. A late writer that was asleep meanwhile finds other generations, asks again, and is stopped there.
+        """
+        await_lease()
+        return tuple(self._upload_one(name, files[name], await_lease=await_lease) for name in sorted(files))
+
+    def _upload_one(self, file_name: str, body: bytes, *, await_lease: Callable[[], None]) -> OutputObject:
+        name = self._task.output(file_name)
+        for _ in range(TRIES):
+            expected = self._generations.get(name, MUST_NOT_EXIST)
+            try:
+                self._generations[name] = self._bucket.write(name, body, if_generation=expected)
+                return OutputObject(name=file_name, size=len(body), crc32c=crc32c_from_bytes(body))
+            except GenerationMismatchError:
+                # Our own write, sent twice, or a former owner that wrote late: if the task is still ours, we win.
+                logger.warning("Output %s was written by somebody else meanwhile; asks whether the task is ours.", name)
+                # The generation first: whoever takes the task over after the lease was confirmed writes a newer one.
+                self._generations[name] = self._bucket.generation(name)
+                await_lease()
+        raise GenerationMismatchError(
+            f"Cannot write {name} of {self._bucket.url}: somebody else wrote it {TRIES} times in between. "
+            "Look for a second worker on this task that was not stopped."
+        )

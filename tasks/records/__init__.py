@@ -1,0 +1,1 @@
+"""What is written down: ids, manifest, message, status, progress. Pure and frozen, no I/O."""

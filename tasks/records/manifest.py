@@ -1,0 +1,45 @@
+"""The manifest: the immutable list of a job's tasks. Pure."""
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+from tasks.records.ids import JobId, TaskId
+from tasks.records.message import require_safe_id
+
+
+class Manifest(BaseModel):
+    """What a job is: its tasks and the test orbit of each, and which inputs and engine it was made with.
+
+    `submitted_at` is None while messages are still being sent; it is the only field that ever changes, once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    job_id: Annotated[JobId, AfterValidator(require_safe_id)]
+    task_ids: tuple[Annotated[TaskId, AfterValidator(require_safe_id)], ...]
+    #: Parallel to task_ids.
+    orbit_ids: tuple[str, ...]
+    created_at: datetime
+    submitted_at: datetime | None = None
+    bucket: str
+    engine_name: str
+    engine_version: str
+    #: Object name below the job's prefix (such as "observations.csv") -> sha256 of its bytes, hexadecimal.
+    inputs_sha256: dict[str, str]
+
+    @model_validator(mode="after")
+    def _ids_are_parallel(self) -> Self:
+        if len(self.task_ids) != len(self.orbit_ids) or len(set(self.task_ids)) != len(self.task_ids):
+            raise ValueError("task_ids and orbit_ids must be parallel, and task_ids unique")
+        return self
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as it lies in the bucket: indented UTF-8 JSON."""
+        return self.model_dump_json(indent=1).encode()
+
+
+def manifest_from_bytes(body: bytes) -> Manifest:
+    """Parse a manifest; raises pydantic's ValidationError when it is not one."""
+    return Manifest.model_validate_json(body)

@@ -1,0 +1,216 @@
+r"""The state of one task, and `next_status`: the only way a status may change. Pure.
+
+    requested --claimed--> in_progress --succeeded--> succeeded
+        ^                    |  |  ^  \--failed----> failed
+        |                    |  |  |                    |
+        +---- released ------+  +--+ renewed, taken_over|
+        +---------------------- retried ----------------+
+
+Workers never rewrite a terminal state; only `Retried` leaves `failed`, and nothing leaves `succeeded`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+State = Literal["requested", "in_progress", "succeeded", "failed"]
+ErrorKind = Literal["task_error", "bad_input", "crashed", "lost", "cancelled"]
+
+TERMINAL_STATES: frozenset[State] = frozenset({"succeeded", "failed"})
+
+
+class Counters(BaseModel):
+    """How often an attempt at this task ended without a result. Kept in the bucket, never taken from the queue."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    #: Attempts whose supervisor vanished: seen by the one who took over.
+    lost: int = 0
+    #: Attempts whose child died (signal, out of memory, time limit) under a living supervisor.
+    crashed: int = 0
+
+
+class OutputObject(BaseModel):
+    """One file of the outputs, as it was uploaded."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    #: File name below outputs/.
+    name: str
+    size: int
+    #: CRC-32C, base64 of the big-endian bytes: as Google Cloud Storage reports it.
+    crc32c: str
+
+
+class Status(BaseModel):
+    """Content of status.json. A reader that knows only `state` and `worker` reads it as well."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: State
+    #: host:pid of the supervisor that wrote it last; empty before the first claim.
+    worker: str = ""
+    #: How many times the task has been claimed.
+    attempt: int = 0
+    #: Unique to the attempt; None before the first claim.
+    attempt_id: str | None = None
+    #: The stage at work, or the last one that was.
+    stage: str | None = None
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+    error_kind: ErrorKind | None = None
+    error: str | None = None
+    counters: Counters = Field(default_factory=Counters)
+    outputs: tuple[OutputObject, ...] = ()
+    #: Name and version, such as "builtin 1.0"; None until the first attempt has read the job's configuration.
+    engine: str | None = None
+    prefect_flow_run_id: str | None = None
+    #: New with every write: tells whether a write that timed out was ours.
+    nonce: str = ""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing but a retry can change it."""
+        return self.state in TERMINAL_STATES
+
+    def to_bytes(self) -> bytes:
+        """Return the status as it lies in the bucket: UTF-8 JSON without the fields that are None."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+def status_from_bytes(body: bytes) -> Status:
+    """Parse a status; raises pydantic's ValidationError when it is not one."""
+    return Status.model_validate_json(body)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A worker begins an attempt at a requested task."""
+
+    worker: str
+    attempt_id: str
+    prefect_flow_run_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenOver:
+    """A worker begins an attempt at a task whose owner's lease did not move for a whole delay: the owner is lost."""
+
+    worker: str
+    attempt_id: str
+    prefect_flow_run_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewed:
+    """The owner says that it still works on the task, and what it has learnt since: None means nothing new."""
+
+    stage: str | None = None
+    #: Name and version, such as "builtin 1.0".
+    engine: str | None = None
+    prefect_flow_run_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """The owner gives the task back without a result: asked to leave (`crashed` false), or its child died."""
+
+    crashed: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Succeeded:
+    """Every output lies in the bucket."""
+
+    outputs: tuple[OutputObject, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The task ends without a result, for good; also for a task that nobody owns (cancelled, hopeless)."""
+
+    error_kind: ErrorKind
+    error: str
+    outputs: tuple[OutputObject, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retried:
+    """A person asks for a failed task to be done again: the counters start anew."""
+
+
+Event = Claimed | TakenOver | Renewed | Released | Succeeded | Failed | Retried
+
+_ALLOWED: dict[type, frozenset[State]] = {
+    Claimed: frozenset({"requested"}),
+    TakenOver: frozenset({"in_progress"}),
+    Renewed: frozenset({"in_progress"}),
+    Released: frozenset({"in_progress"}),
+    Succeeded: frozenset({"in_progress"}),
+    Failed: frozenset({"requested", "in_progress"}),
+    Retried: frozenset({"failed"}),
+}
+
+
+class IllegalTransitionError(ValueError):
+    """A status was asked to change in a way that the state machine does not have."""
+
+
+def next_status(status: Status, event: Event, *, now: datetime, nonce: str) -> Status:
+    """Return the status after `event`; `now` (UTC) only informs people, no decision rests on it.
+
+    Raises
+    ------
+    IllegalTransitionError
+        If the event cannot happen in this state.
+    """
+    if status.state not in _ALLOWED[type(event)]:
+        raise IllegalTransitionError(f"{type(event).__name__} cannot happen to a task that is {status.state}")
+    changes = _changes(status, event, now=now)
+    return status.model_copy(update={**changes, "updated_at": now, "nonce": nonce})
+
+
+def _changes(status: Status, event: Event, *, now: datetime) -> dict[str, object]:
+    match event:
+        case Claimed() | TakenOver():
+            lost = status.counters.lost + isinstance(event, TakenOver)
+            return {
+                "state": "in_progress",
+                "worker": event.worker,
+                "attempt": status.attempt + 1,
+                "attempt_id": event.attempt_id,
+                "prefect_flow_run_id": event.prefect_flow_run_id,
+                "started_at": now,
+                "counters": status.counters.model_copy(update={"lost": lost}),
+            }
+        case Renewed():
+            return {
+                "stage": event.stage or status.stage,
+                "engine": event.engine or status.engine,
+                "prefect_flow_run_id": event.prefect_flow_run_id or status.prefect_flow_run_id,
+            }
+        case Released():
+            crashed = status.counters.crashed + event.crashed
+            counters = status.counters.model_copy(update={"crashed": crashed})
+            return {"state": "requested", "error": event.error or status.error, "counters": counters}
+        case Succeeded():
+            return {"state": "succeeded", "outputs": event.outputs, "error": None, "error_kind": None}
+        case Failed():
+            return {
+                "state": "failed",
+                "error_kind": event.error_kind,
+                "error": event.error,
+                "outputs": event.outputs,
+            }
+        case Retried():
+            return {
+                "state": "requested",
+                "counters": Counters(),
+                "error": None,
+                "error_kind": None,
+                "stage": None,
+                "outputs": (),
+            }

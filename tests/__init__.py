@@ -1,0 +1,1 @@
+"""The tests: the manual of what the product promises."""

@@ -1,0 +1,86 @@
+"""The benchmark of the builtin engine: `python -m tests.bench --help`."""
+
+import argparse
+import datetime as dt
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.engines.interface import STAGES
+from tests.bench.cases import CASES
+from tests.bench.cold_start import cold_start
+from tests.bench.measure import REPOSITORY, Asked, measure
+from tests.bench.report import cold_start_table, machine, table, text_with_section
+
+DOCUMENT = REPOSITORY / "BENCHMARKS.md"
+RESULTS = Path(__file__).with_name("results.json")
+
+EVERYTHING = (
+    *(Asked("20k", seed) for seed in range(1, 6)),
+    Asked("20k", threads=2),
+    *(Asked("cell", seed, repeat=5) for seed in range(1, 6)),
+    Asked("100k"),
+    Asked("300k", repeat=1),
+    Asked("1m", threads=2, repeat=1),
+    *(Asked(name) for name in CASES if name not in ("20k", "cell", "100k", "300k", "1m")),
+)
+"""What `make bench` runs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    chosen = _chosen(options) if options.case else list(EVERYTHING)
+    # Compiling takes memory of its own: no measurement should find an empty cache.
+    subprocess.run([sys.executable, "-m", "tasks.engines.warm_up"], cwd=REPOSITORY, check=True, stdout=sys.stderr)
+    measurements = []
+    for asked in chosen:
+        measurements.append(measure(asked))
+        print(json.dumps(measurements[-1]) if options.json else table(measurements).splitlines()[-1], flush=True)
+    if not options.json:
+        print(f"\n{table(measurements)}\n\n{machine()}")
+    if options.write or not options.case:
+        _write(measurements, cold_start())
+    return 0
+
+
+def _chosen(options: argparse.Namespace) -> list[Asked]:
+    return [
+        Asked(case, seed, options.threads, options.stage, options.repeat)
+        for case in options.case
+        for seed in options.seed or [1]
+    ]
+
+
+def _write(measurements: list[dict[str, Any]], start: dict[str, dict[str, float]]) -> None:
+    when = dt.datetime.now(dt.UTC).date().isoformat()
+    results = {"date": when, "machine": machine(), "cold_start": start, "results": measurements}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    section = (
+        f"{when}. {machine()}. Engine {measurements[0]['engine']}.\n\n{table(measurements)}\n\n"
+        f"From the start of the interpreter:\n\n{cold_start_table(start)}"
+    )
+    DOCUMENT.write_text(text_with_section(DOCUMENT.read_text(), section))
+    print(f"Wrote {DOCUMENT.name} and {RESULTS.relative_to(REPOSITORY)}.", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Measure the builtin engine on surveys whose truth is known. Without --case: everything, and the "
+        "results go to BENCHMARKS.md and tests/bench/results.json.",
+    )
+    parser.add_argument("--case", action="append", choices=list(CASES), help="only this survey; may be repeated")
+    parser.add_argument("--seed", action="append", type=int, help="of the survey (default 1); may be repeated")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stage", choices=STAGES, default=STAGES[-1], help="the last stage to run")
+    parser.add_argument("--repeat", type=int, default=2, help="report the fastest of so many runs")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
+    parser.add_argument("--write", action="store_true", help="write the results although --case was given")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The measurements as people read them."""
+
+import pytest
+
+from tests.bench.report import BEGIN, END, cold_start_table, table, text_with_section
+
+MEASURED = {
+    "case": "20k",
+    "seed": 1,
+    "threads": 1,
+    "stage": "merge_and_extend",
+    "detections": 18326,
+    "scores": {
+        "cluster_and_link": {"recovered": 419, "completeness": 0.9976},
+        "merge_and_extend": {
+            "findable": 420,
+            "recovered": 418,
+            "completeness": 0.9952,
+            "observation_completeness": 0.9987,
+            "pure": 418,
+            "contaminated": 2,
+            "false": 1,
+            "one_orbit": 417,
+        },
+    },
+    "covariance": {"mean": 6.1, "median": 5.4},
+    "cpu_seconds": {"prepare": 0.02, "range_and_shift": 0.01, "cluster_and_link": 0.2},
+    "wall_seconds": {"prepare": 0.04, "range_and_shift": 0.02, "cluster_and_link": 0.4},
+    "peak_memory_mb": 350.4,
+}
+
+
+def test_a_measurement_is_one_row():
+    row = table([MEASURED]).splitlines()[-1]
+
+    assert row == (
+        "| 20k | 1 | 1 | 18 326 | 420 | 419 (99.8 %) | 418 (99.5 %) | 99.9 % | 418 / 2 / 1 | 417 | 6.10 (5.40) "
+        "| 0.01, 0.2 | 0.23 | 0.46 | 350 |"
+    )
+
+
+def test_a_run_that_ended_after_linking_leaves_the_orbits_out():
+    scores = {"cluster_and_link": MEASURED["scores"]["cluster_and_link"] | {"findable": 420}}
+    linked = MEASURED | {"stage": "cluster_and_link", "covariance": {}, "scores": scores}
+
+    assert "| 420 | 419 (99.8 %) |  |" in table([linked]).splitlines()[-1]
+
+
+def test_starts_are_listed():
+    assert "| worker | 4.2 | 5.1 |" in cold_start_table({"worker": {"cpu_seconds": 4.2, "wall_seconds": 5.1}})
+
+
+def test_only_what_stands_between_the_markers_is_replaced():
+    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+
+    assert text_with_section(text, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+
+
+def test_a_document_without_markers_is_left_alone():
+    with pytest.raises(ValueError, match="has no line"):
+        text_with_section("nothing here", "new")

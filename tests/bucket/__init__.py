@@ -1,0 +1,1 @@
+"""Buckets: one contract over every kind, and the faults of each."""

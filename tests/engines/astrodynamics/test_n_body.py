@@ -1,0 +1,185 @@
+"""Propagation against JPL Horizons positions (adam-core ships 90 for each of 28 objects) and against ASSIST."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from adam_core.orbits import Orbits
+from adam_core.utils.helpers import make_real_orbits
+
+from tasks.engines.builtin.astrodynamics import assist, n_body
+from tasks.engines.builtin.astrodynamics.n_body import force_model_named, propagate
+from tasks.engines.builtin.astrodynamics.planets import planet_positions, planetary_shifts
+from tasks.engines.builtin.astrodynamics.two_body import propagate_two_body
+from tasks.engines.errors import EngineInputError, EngineMissingError
+
+KM_PER_AU = 149_597_870.7
+
+LARGER_ERRORS_KM = {
+    # Horizons integrates from the epoch of its own solution, 586 days away, with an encounter of the Earth between.
+    "3753 Cruithne (1986 TO)": 200.0,
+    # Comet-like outgassing, which no gravity explains (Micheli et al. 2018).
+    "1I/'Oumuamua (A/2017 U1)": 6000.0,
+}
+
+
+def horizons_states() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Object -> times (MJD TDB) and states of Horizons."""
+    table = Orbits.from_parquet(files("adam_core.utils.helpers.data").joinpath("propagated_orbits.parquet"))
+    names = np.array([name.replace("(2010 TK7)", "706765 (2010 TK7)") for name in table.object_id.to_pylist()])
+    names = np.array([name.replace("706765 706765", "706765") for name in names])
+    times, states = table.coordinates.time.rescale("tdb").mjd().to_numpy(), table.coordinates.values
+    return {str(name): (times[names == name], states[names == name]) for name in np.unique(names)}
+
+
+HORIZONS = horizons_states()
+ORBITS = make_real_orbits()
+
+
+@pytest.mark.parametrize("name", ORBITS.object_id.to_pylist())
+def test_it_goes_where_horizons_says(name):
+    row = ORBITS.object_id.to_pylist().index(name)
+    epoch = ORBITS.coordinates.time.rescale("tdb").mjd().to_numpy()[row]
+    times, states = HORIZONS[name]
+
+    moved = propagate(ORBITS.coordinates.values[row : row + 1], epoch, times)[0]
+
+    error_km = np.linalg.norm(moved[:, :3] - states[:, :3], axis=1).max() * KM_PER_AU
+    assert error_km < LARGER_ERRORS_KM.get(name, 20.0)
+
+
+@pytest.mark.parametrize("name", [name for name in HORIZONS if "Oumuamua" not in name])
+def test_two_weeks_from_a_state_of_horizons_are_good_to_a_hundred_meters(name):
+    times, states = HORIZONS[name]
+    fortnight = times < times[0] + 14.0
+
+    moved = propagate(states[:1], times[0], times[fortnight])[0]
+
+    assert np.linalg.norm(moved[:, :3] - states[fortnight, :3], axis=1).max() * KM_PER_AU < 0.1
+
+
+@pytest.mark.skipif(not assist.is_available(), reason="the extra nbody is not installed")
+def test_it_agrees_with_assist_to_a_billionth_of_an_arcsecond_over_two_weeks():
+    rng = np.random.default_rng(3)
+    a, angle = rng.uniform(0.7, 40.0, 60), rng.uniform(0.0, 2 * np.pi, 60)
+    speed = np.sqrt(n_body.planets.MU_SUN / a) * rng.uniform(0.8, 1.5, 60)
+    states = np.stack(
+        [a * np.cos(angle), a * np.sin(angle), 0.1 * a, -speed * np.sin(angle), speed * np.cos(angle), 0.05 * speed], 1
+    )
+    times = 59000.0 + np.array([-7.0, -3.3, 0.0, 0.01, 4.0, 7.0])
+
+    ours, theirs = (propagate(states, 59000.0, times, model) for model in ("n-body", "assist"))
+
+    # 16 asteroids and the figures of Sun and Earth are what ASSIST has more.
+    np.testing.assert_allclose(ours[..., :3], theirs[..., :3], atol=1e-9)
+    np.testing.assert_allclose(ours[..., 3:], theirs[..., 3:], atol=1e-10)
+
+
+@pytest.mark.skipif(not assist.is_available(), reason="the extra nbody is not installed")
+def test_an_asteroid_of_assists_own_does_not_stall_it():
+    row = next(row for row, name in enumerate(ORBITS.object_id.to_pylist()) if "Pallas" in name)
+    epoch = ORBITS.coordinates.time.rescale("tdb").mjd().to_numpy()[row]
+
+    distance = np.linalg.norm(assist.asteroid_positions(epoch) - ORBITS.coordinates.values[row, :3], axis=1)
+    moved = propagate(ORBITS.coordinates.values[row : row + 1], epoch, np.array([epoch + 14.0]), "assist")
+
+    assert distance.argmin() == assist.ASTEROIDS_OF_ASSIST.index(2)
+    assert distance.min() < 1e-4
+    assert moved.shape == (1, 1, 6)
+
+
+def test_a_passage_by_the_earth_is_the_same_there_and_back():
+    earth = planet_positions(np.array([59000.0, 59000.01]))[:, 2]
+    # 0.002 au (half the Moon's distance... beyond its orbit's plane) at 12 km/s
+    state = np.concatenate([earth[0] + [0.0, 0.0, 0.003], (earth[1] - earth[0]) / 0.01 + [0.007, 0.0, 0.0]])
+
+    after = propagate(state[None], 59000.0, np.array([59010.0]))[0, 0]
+    back = propagate(after[None], 59010.0, np.array([59000.0]))[0, 0]
+
+    unperturbed = propagate_two_body(state, np.array([10.0]))[0]
+    assert np.linalg.norm(after[:3] - unperturbed[:3]) > 1e-4
+    np.testing.assert_allclose(back, state, atol=1e-9)
+
+
+def test_in_two_parts_it_goes_as_in_one():
+    state = np.array([[1.1, 0.4, 0.02, -0.006, 0.0145, 0.001]])
+
+    at_once = propagate(state, 58000.0, np.array([58400.0]))
+    half_way = propagate(state, 58000.0, np.array([58170.0]))[:, 0]
+
+    np.testing.assert_allclose(propagate(half_way, 58170.0, np.array([58400.0])), at_once, atol=1e-10)
+
+
+def test_relativity_turns_the_perihelion_of_mercury_by_43_arcseconds_a_century():
+    """42.98 arcsec a century (Will 2018, Phys. Rev. Lett. 120, 191101), from what one revolution adds."""
+    q, a, e = 0.3075, 0.3871, 0.2056
+    state = np.array([q, 0.0, 0.0, 0.0, np.sqrt(n_body.planets.MU_SUN / a * (1 + e) / (1 - e)), 0.0])
+    period = 2 * np.pi * np.sqrt(a**3 / n_body.planets.MU_SUN)
+    times = np.linspace(0.0, period, 2000)
+
+    shifts = sun_alone(state, times)
+
+    moved = propagate_two_body(state, times) + shifts
+    direction = runge_lenz(moved[-1])
+    turned = np.arctan2(direction[1], direction[0])
+    assert np.degrees(turned) * 3600 * 36525 / period == pytest.approx(42.98, rel=0.01)
+
+
+def sun_alone(state: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The integrator with planets that weigh nothing."""
+    planets = n_body.planets
+    count = int(np.ceil(times[-1] / 2.0))
+    length = times[-1] / count
+    nowhere = np.full((count, planets.POINTS, 1, 3), 50.0)
+    out = np.full((1, len(times), 6), np.nan)
+    planets._integrate_each(state[None], times, length, nowhere, np.zeros(1), *planets._chebyshev_integrals(), out)
+    out[:, times == 0.0] = 0.0
+    return out[0]
+
+
+def runge_lenz(state: np.ndarray) -> np.ndarray:
+    r, v = state[:3], state[3:]
+    return np.cross(v, np.cross(r, v)) / n_body.planets.MU_SUN - r / np.linalg.norm(r)
+
+
+def test_times_may_come_in_any_order_and_be_repeated():
+    state = np.array([[2.5, 0.1, 0.0, 0.0, 0.0105, 0.001]])
+    times = np.array([59003.0, 58990.0, 59000.0, 59003.0])
+
+    moved = propagate(state, 59000.0, times)
+
+    np.testing.assert_array_equal(moved[:, 0], moved[:, 3])
+    np.testing.assert_array_equal(moved[0, 2], state[0])
+    np.testing.assert_allclose(moved[:, 1], propagate(state, 59000.0, times[1:2])[:, 0], atol=1e-13)
+
+
+def test_an_orbit_that_is_not_finite_does_not_harm_the_others():
+    states = np.array([[np.nan] * 6, [2.5, 0.1, 0.0, 0.0, 0.0105, 0.001]])
+
+    shifts = planetary_shifts(states, 59000.0, np.array([59005.0]))
+
+    assert np.isnan(shifts[0]).all()
+    assert np.isfinite(shifts[1]).all()
+
+
+def test_without_orbits_or_times_there_is_nothing():
+    assert propagate(np.empty((0, 6)), 59000.0, np.array([59001.0])).shape == (0, 1, 6)
+    assert propagate(np.ones((2, 6)), 59000.0, np.empty(0)).shape == (2, 0, 6)
+
+
+def test_an_unknown_force_model_is_refused_by_name():
+    with pytest.raises(EngineInputError, match=r"'newton'.*n-body, assist, 2-body"):
+        force_model_named("newton")
+
+
+def test_assist_is_refused_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setattr(assist.importlib.util, "find_spec", lambda _name: None)
+
+    with pytest.raises(EngineMissingError, match="extra 'nbody'"):
+        force_model_named("assist")
+
+
+def test_descriptions_name_what_moves_the_body_and_the_version():
+    assert n_body.description("2-body") == "2-body"
+    assert "DE440" in n_body.description("n-body")
+    assert "thor-taskqueue builtin" in n_body.description("n-body")

@@ -1,0 +1,1 @@
+"""Flows and their commands: what a person types, sees and gets as exit code."""

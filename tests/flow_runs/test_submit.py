@@ -1,0 +1,112 @@
+"""`python -m flows.submit`: what a person is told, and with which exit code."""
+
+import json
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import submit
+from tasks.bucket.layout import JobLayout
+from tasks.jobs.csv_text import csv_from_table
+from tasks.records.ids import JobId
+from tests.flow_runs.places import Place
+from tests.support.job_inputs import observations_of, orbits_of
+from tests.support.jobs import rung_for, states_of
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Options that name good inputs: three test orbits."""
+    objects = ("Hebe", "Eros", "Edlu")
+    (tmp_path / "observations.csv").write_bytes(csv_from_table(observations_of(objects)))
+    (tmp_path / "orbits.csv").write_bytes(csv_from_table(orbits_of(objects)))
+    return ("--observations", str(tmp_path / "observations.csv"), "--orbits", str(tmp_path / "orbits.csv"))
+
+
+def run(*arguments):
+    return submit.command_line.exit_code_of(lambda: submit.main(arguments))
+
+
+@pytest.fixture
+def unseen():
+    """Prefect is configured, and is not there: the job runs unseen and no server is started."""
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        yield
+
+
+def test_a_job_that_is_not_waited_for_is_on_the_queue(place: Place, files, unseen, capsys):
+    code = run(*files, *place.options, "--job-id", "J1", "--no-wait")
+
+    assert code == 0
+    assert "python -m flows.collect J1" in capsys.readouterr().out
+    assert states_of(place.bucket, JobLayout(JobId("J1"))) == dict.fromkeys(("Edlu", "Eros", "Hebe"), "requested")
+    assert sorted(rung_for(place.queue)) == ["Edlu", "Eros", "Hebe"]
+
+
+def test_bad_input_ends_with_2_and_leaves_nothing_anywhere(place: Place, files, unseen, capsys, tmp_path):
+    orbits = tmp_path / "orbits.csv"
+    orbits.write_text(orbits.read_text().replace("Eros", "Hebe"))
+
+    code = run(*files, *place.options)
+
+    assert code == 2
+    assert "column 'orbit_id', row" in capsys.readouterr().err
+    assert not (place.path / "bucket").exists()
+    assert not place.queue.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--observations", "a.csv"), "belong together"),
+        (("--orbits", "a.csv"), "belong together"),
+        (("--workers", "-1"), "expected 0 or more"),
+        (("--no-wait", "--workers", "2"), "python -m workers"),
+        (("--job-id", "../x", "--no-wait"), "--job-id"),
+        (("--bucket", "s3://x", "--no-wait"), "gs://NAME"),
+        (("--queue", "redis://u:secret@h", "--no-wait"), "amqp://"),
+    ],
+)
+def test_wrong_options_end_with_2_and_say_what_is_right(place: Place, unseen, capsys, arguments, words):
+    defaults = [] if "--bucket" in arguments else [*place.bucket_option]
+    try:
+        code = run(*defaults, *arguments)
+    except SystemExit as end:
+        code = end.code
+
+    told = capsys.readouterr().err
+    assert code == 2
+    assert words in told
+    assert "secret" not in told
+
+
+def test_the_same_job_id_with_other_inputs_ends_with_2(place: Place, files, unseen, capsys, tmp_path):
+    run(*files, *place.options, "--job-id", "J1", "--no-wait")
+    (tmp_path / "orbits.csv").write_bytes(csv_from_table(orbits_of(("Hebe",))))
+
+    code = run(*files, *place.options, "--job-id", "J1", "--no-wait")
+
+    assert code == 2
+    assert "other inputs" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_job_with_a_task_that_fails_ends_with_1_and_brings_the_rest_home(
+    place: Place, files, unseen, capsys, tmp_path
+):
+    run(*files, *place.options, "--job-id", "J1", "--no-wait")
+    capsys.readouterr()
+    place.bucket.write(JobLayout(JobId("J1")).task("Eros").orbits, b"orbit_id\nEros\n")
+
+    code = run(*files, *place.options, "--job-id", "J1", "--workers", "1", "--json", "--output", str(tmp_path / "out"))
+
+    report = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert {task["task_id"]: task["state"] for task in report["tasks"]} == {
+        "Hebe": "succeeded",
+        "Eros": "failed",
+        "Edlu": "succeeded",
+    }
+    assert "'epoch' is missing" in (tmp_path / "out/tasks/Eros/outputs/error_message.txt").read_text()
+    assert report["totals"]["recovered_orbits"] == 2

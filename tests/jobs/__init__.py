@@ -1,0 +1,1 @@
+"""What is done to jobs: submit, monitor, collect, and the operator's verbs."""

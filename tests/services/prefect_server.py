@@ -1,0 +1,83 @@
+"""A real Prefect server of our own on loopback, with a home of its own; it can be killed, frozen and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from tests.services.processes import END_WITH_PARENT, free_port, wait_until
+
+BOOT_SECONDS = 240.0
+"""A server with an empty home makes its database first: 15 s, and minutes on a machine that does much else."""
+
+
+class PrivatePrefect:
+    """One server on one port; its runs survive a kill."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        where = ["--host", "127.0.0.1", "--port", str(self.port)]
+        environment = {
+            **os.environ,
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+        with (self.home / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*END_WITH_PARENT, sys.executable, "-m", "prefect", "server", "start", *where],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._answers, seconds=BOOT_SECONDS, what=f"Prefect's server answers at {self.url}")
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError(f"Prefect's server ended: {(self.home / 'server.log').read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:  # noqa: S310
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@pytest.fixture(scope="session")
+def prefect_process(tmp_path_factory) -> Iterator[PrivatePrefect]:
+    """One server for the session."""
+    server = PrivatePrefect(tmp_path_factory.mktemp("prefect"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def prefect(prefect_process) -> Iterator[PrivatePrefect]:
+    """The server, alive, and configured for the flows that this test runs in its own process."""
+    if prefect_process._process is None:
+        prefect_process.start()
+    with temporary_settings({PREFECT_API_URL: prefect_process.url, PREFECT_HOME: prefect_process.home}):
+        yield prefect_process

@@ -1,0 +1,189 @@
+"""Buckets for tests that keep the real contract: in memory, unreliable, and one that ends with its process.
+
+`tests/bucket/test_bucket_contract.py` holds them to the same tests as the directory and Google Cloud Storage.
+"""
+
+import itertools
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeVar
+
+from tasks.bucket.checksum import crc32c_from_bytes
+from tasks.bucket.names import checked_object_name, checked_prefix
+from tasks.bucket.store import MUST_NOT_EXIST, Bucket, ObjectInfo, StoredObject
+from tasks.errors import BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError
+
+T = TypeVar("T")
+Verb = Literal["read", "write", "generation", "list", "delete"]
+
+
+class FakeBucket:
+    """A bucket in memory. `history` has every (verb, name) in order, refused writes left out."""
+
+    def __init__(self, url: str = "gs://fake-bucket") -> None:
+        self._url = url
+        self._objects: dict[str, StoredObject] = {}
+        self._generations = itertools.count(1_700_000_000_000_000)
+        self._lock = threading.Lock()
+        self.history: list[tuple[Verb, str]] = []
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def read(self, name: str) -> StoredObject:
+        with self._lock:
+            self.history.append(("read", checked_object_name(name)))
+            if name not in self._objects:
+                raise ObjectNotFoundError(f"Cannot read object {name!r}: it is not in the bucket {self.url}.")
+            return self._objects[name]
+
+    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+        checked_object_name(name)
+        with self._lock:
+            present = self._present(name)
+            if if_generation is not None and if_generation != present:
+                raise GenerationMismatchError(f"Cannot write {name!r}: generation {present}, expected {if_generation}.")
+            self.history.append(("write", name))
+            self._objects[name] = StoredObject(bytes(body), next(self._generations))
+            return self._present(name)
+
+    def generation(self, name: str) -> int:
+        with self._lock:
+            self.history.append(("generation", checked_object_name(name)))
+            return self._present(name)
+
+    def list(self, prefix: str, *, ending: str = "") -> Iterator[ObjectInfo]:
+        with self._lock:
+            self.history.append(("list", checked_prefix(prefix)))
+            found = sorted(
+                (name, stored)
+                for name, stored in self._objects.items()
+                if name.startswith(prefix) and name.endswith(ending)
+            )
+        for name, stored in found:
+            yield ObjectInfo(name, stored.generation, len(stored.body), crc32c_from_bytes(stored.body))
+
+    def require_there(self) -> None:
+        pass
+
+    def delete(self, name: str) -> None:
+        with self._lock:
+            self.history.append(("delete", checked_object_name(name)))
+            self._objects.pop(name, None)
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Names of the objects that were written, in order."""
+        return tuple(name for verb, name in self.history if verb == "write")
+
+    def _present(self, name: str) -> int:
+        return self._objects[name].generation if name in self._objects else MUST_NOT_EXIST
+
+
+class FlakyBucket:
+    """A bucket whose calls often fail, in each of the ways that a real one may, with the same seed in the same order.
+
+    A call raises `BucketUnavailableError` without any effect, or raises it after its effect; and a conditional write
+    that has landed may raise `GenerationMismatchError`, as after a retry that met the write's own first copy.
+    """
+
+    def __init__(self, bucket: Bucket, *, seed: int, failing: float = 0.5) -> None:
+        self._bucket = bucket
+        self._random = random.Random(seed)
+        self._failing = failing
+        self._lock = threading.Lock()
+        self.failures = 0
+
+    @property
+    def url(self) -> str:
+        return self._bucket.url
+
+    def read(self, name: str) -> StoredObject:
+        return self._call(lambda: self._bucket.read(name), name)
+
+    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+        return self._call(
+            lambda: self._bucket.write(name, body, if_generation=if_generation),
+            name,
+            conditional=if_generation is not None,
+        )
+
+    def generation(self, name: str) -> int:
+        return self._call(lambda: self._bucket.generation(name), name)
+
+    def list(self, prefix: str, *, ending: str = "") -> Iterator[ObjectInfo]:
+        yield from self._call(lambda: [*self._bucket.list(prefix, ending=ending)], prefix)
+
+    def require_there(self) -> None:
+        self._call(self._bucket.require_there, "")
+
+    def delete(self, name: str) -> None:
+        self._call(lambda: self._bucket.delete(name), name)
+
+    def _call(self, act: Callable[[], T], name: str, *, conditional: bool = False) -> T:
+        with self._lock:
+            fails = self._random.random() < self._failing
+            how = self._random.choice(["before", "after", "refused" if conditional else "after"])
+            self.failures += fails
+        if fails and how == "before":
+            raise BucketUnavailableError(f"The flaky bucket did nothing with {name!r}.")
+        result = act()
+        if fails and how == "refused":
+            raise GenerationMismatchError(f"The flaky bucket wrote {name!r} and then met its own write.")
+        if fails:
+            raise BucketUnavailableError(f"The flaky bucket did as asked with {name!r}, but does not say so.")
+        return result
+
+
+class ProcessEndedHere(BaseException):
+    """Stands for kill -9: nothing of the process may act after it."""
+
+
+class EndingBucket:
+    """The bucket as a process sees it that ends before its `writes + 1`-th write or delete: no call works after that.
+
+    For tests that stop between any two writes, and then run again on the bucket within.
+    """
+
+    def __init__(self, bucket: Bucket, *, writes: int) -> None:
+        self._bucket = bucket
+        self._left = writes
+        self._lock = threading.Lock()
+        self.has_ended = False
+
+    @property
+    def url(self) -> str:
+        return self._bucket.url
+
+    def read(self, name: str) -> StoredObject:
+        self._require_alive()
+        return self._bucket.read(name)
+
+    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+        self._require_alive(spend=1)
+        return self._bucket.write(name, body, if_generation=if_generation)
+
+    def generation(self, name: str) -> int:
+        self._require_alive()
+        return self._bucket.generation(name)
+
+    def list(self, prefix: str, *, ending: str = "") -> Iterator[ObjectInfo]:
+        self._require_alive()
+        yield from self._bucket.list(prefix, ending=ending)
+
+    def require_there(self) -> None:
+        self._require_alive()
+        self._bucket.require_there()
+
+    def delete(self, name: str) -> None:
+        self._require_alive(spend=1)
+        self._bucket.delete(name)
+
+    def _require_alive(self, *, spend: int = 0) -> None:
+        with self._lock:
+            self._left -= spend
+            self.has_ended = self.has_ended or self._left < 0
+            if self.has_ended:
+                raise ProcessEndedHere

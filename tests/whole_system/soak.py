@@ -1,0 +1,218 @@
+"""Everything at once, at random from a seed: `python -m tests.whole_system.soak --tasks 2000`.
+
+Workers are killed, frozen, asked to leave once and twice, their children are killed; messages come twice, malformed,
+of other buckets; tasks fail, crash, hang; on services the broker's connections are reset and the bucket fails. In the
+end every promise must hold: every task in the state that its input calls for, complete outputs, nothing computed more
+often than faults hit it, no terminal state changed, empty queues, no process left.
+"""
+
+import argparse
+import contextlib
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.services.fake_gcs import running_fake_gcs
+from tests.services.faults import Faults, running_fault_proxy
+from tests.services.proxy import FaultProxy, fault_proxy
+from tests.services.rabbitmq import private_rabbitmq
+from tests.whole_system.broken import PASSING_FAULTS
+from tests.whole_system.rig import Place, Rig, WorkerProcess
+
+ENDINGS = {"": "succeeded", "task_error": "task_error", "crash": "crashed", "missing": "bad_input"}
+ORDINARY = 0.9
+"""Share of tasks that succeed."""
+MALFORMED = [b"", b"{", b"[]", b'{"task_id": 5}', b"\xff\xfe"]
+TASK_LIMIT_SECONDS = 20.0
+
+
+@dataclass
+class Soak:
+    """One rig under random faults."""
+
+    rig: Rig
+    seed: int
+    tasks: int
+    workers: int
+    task_seconds: float = 0.3
+    reset_connections: Callable[[], None] | None = None
+    faults: Counter[str] = field(default_factory=Counter)
+    expected: dict[str, str] = field(default_factory=dict)
+    dead: int = 0
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.pool: list[WorkerProcess] = []
+        self.frozen: list[tuple[float, WorkerProcess]] = []
+
+    def run(self, *, fault_seconds: float) -> dict[str, object]:
+        """Submit, inject a fault every `fault_seconds` until half of the tasks are done, then let all come to rest."""
+        began = time.monotonic()
+        self.submit()
+        done = 0
+        while done < self.tasks:
+            self.keep_workers()
+            self.rig.look()
+            done = len(self.rig.ended)
+            if done < 0.7 * self.tasks:
+                self.inject()
+            else:
+                self.thaw(all_of_them=True)
+            time.sleep(fault_seconds * self.random.uniform(0.5, 1.5))
+        self.rig.assert_promises(self.expected, faults=sum(self.faults.values()), dead=self.dead)
+        extra = sum(max(0, self.rig.executions(task_id) - 1) for task_id in self.expected)
+        return {
+            "seed": self.seed,
+            "tasks": self.tasks,
+            "seconds": round(time.monotonic() - began, 1),
+            "endings": dict(Counter(self.expected.values())),
+            "faults": dict(self.faults),
+            "extra_executions": extra,
+            "violations": 0,
+        }
+
+    def submit(self) -> None:
+        for number in range(self.tasks):
+            fault = "" if self.random.random() < ORDINARY else self.random.choice(sorted(ENDINGS))
+            wish = {"seconds": self.task_seconds * self.random.uniform(0.2, 1.8), "fault": fault}
+            task_id = f"task-{number:05d}"
+            self.rig.submit(**{task_id: None if fault == "missing" else wish})
+            self.expected[task_id] = ENDINGS[fault]
+            self.faults["crash of its own"] += 2 * (fault == "crash")
+        bodies = [self.random.choice(MALFORMED) for _ in range(self.tasks // 20)]
+        bodies += [self.rig.message(self.some_task(), bucket="gs://foreign") for _ in range(self.tasks // 20)]
+        self.dead = len(bodies)
+        self.rig.publish(*bodies)
+        self.rig.ring(*(self.some_task() for _ in range(self.tasks // 10)))
+
+    def some_task(self) -> str:
+        return self.random.choice(sorted(self.expected))
+
+    def keep_workers(self) -> None:
+        self.pool = [worker for worker in self.pool if not worker.ended()]
+        while len(self.pool) < self.workers:
+            self.pool.append(self.rig.worker(THOR_TASK_TIME_LIMIT_SECONDS=str(TASK_LIMIT_SECONDS)))
+
+    def inject(self) -> None:
+        self.thaw()
+        able = [worker for worker in self.pool if worker.listens() and worker not in [far for _, far in self.frozen]]
+        if not able:
+            return
+        faults = [self.kill_worker, self.kill_child, self.drain, self.leave_at_once, self.freeze, self.ring_again]
+        if self.reset_connections:
+            faults.append(self.reset)
+        self.random.choice(faults)(self.random.choice(able))
+
+    def kill_worker(self, worker: WorkerProcess) -> None:
+        worker.send(signal.SIGKILL)
+        self.faults["kill -9 of a worker"] += 1
+
+    def kill_child(self, worker: WorkerProcess) -> None:
+        with contextlib.suppress(psutil.Error, ValueError):
+            worker.child().kill()
+            self.faults["kill -9 of a child"] += 1
+
+    def drain(self, worker: WorkerProcess) -> None:
+        worker.send(signal.SIGTERM)  # costs nothing: not counted among the faults that may
+        self.pool.remove(worker)
+
+    def leave_at_once(self, worker: WorkerProcess) -> None:
+        worker.send(signal.SIGTERM)
+        self.rig.await_that(lambda: worker.ended() or "Asked to leave" in worker.printed, "the first signal was heard")
+        worker.send(signal.SIGTERM)
+        self.faults["second SIGTERM"] += 1
+
+    def freeze(self, worker: WorkerProcess) -> None:
+        worker.send(signal.SIGSTOP)
+        self.frozen.append((time.monotonic() + self.random.uniform(0.5, 4.0), worker))
+        self.faults["freeze"] += 1
+
+    def thaw(self, *, all_of_them: bool = False) -> None:
+        for until, worker in tuple(self.frozen):
+            if all_of_them or time.monotonic() > until:
+                worker.send(signal.SIGCONT)
+                self.frozen.remove((until, worker))
+
+    def ring_again(self, _worker: WorkerProcess) -> None:
+        self.rig.ring(self.some_task())  # costs nothing
+
+    def reset(self, _worker: WorkerProcess) -> None:
+        assert self.reset_connections is not None
+        self.reset_connections()  # costs nothing
+
+
+@contextlib.contextmanager
+def embedded(scratch: Path):
+    yield Place((scratch / "bucket").as_uri(), f"sqlite:///{scratch / 'queue.sqlite3'}"), None, None
+
+
+@contextlib.contextmanager
+def services(_: Path):
+    with (
+        private_rabbitmq() as node,
+        running_fake_gcs() as gcs,
+        running_fault_proxy(gcs.url) as bucket_faults,
+        fault_proxy(node.port) as proxy,
+    ):
+        url = node.url_of(node.add_virtual_host())
+        place = Place(
+            bucket_url=f"gs://{gcs.make_bucket()}",
+            queue_url=url.replace(f":{node.port}/", f":{proxy.port}/"),
+            environment={"STORAGE_EMULATOR_HOST": bucket_faults.url},
+            direct_emulator=gcs.url,
+            direct_queue_url=url,
+        )
+        yield place, proxy, bucket_faults
+
+
+def soak(
+    place: Place,
+    scratch: Path,
+    options: argparse.Namespace,
+    *,
+    proxy: FaultProxy | None = None,
+    bucket_faults: Faults | None = None,
+) -> dict[str, object]:
+    """Run one soak and return its figures. Raises AssertionError when a promise is broken."""
+    rig = Rig(place, scratch)
+    rig.deadline_seconds = 600.0
+    if bucket_faults is not None:
+        bucket_faults.at_random(seed=options.seed, failing=0.03, kinds=PASSING_FAULTS)
+    try:
+        return Soak(
+            rig,
+            seed=options.seed,
+            tasks=options.tasks,
+            workers=options.workers,
+            reset_connections=proxy.reset if proxy else None,
+        ).run(fault_seconds=options.fault_seconds)
+    finally:
+        rig.close()
+
+
+def run(arguments: list[str]) -> dict[str, object]:
+    """Parse the command line, soak, and return the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fault-seconds", type=float, default=1.0, help="mean time between faults")
+    parser.add_argument("--on", choices=["embedded", "services"], default="services")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="thor-soak-") as directory:
+        scratch = Path(directory)
+        with {"embedded": embedded, "services": services}[options.on](scratch) as (place, proxy, bucket_faults):
+            return soak(place, scratch, options, proxy=proxy, bucket_faults=bucket_faults)
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(sys.argv[1:]), indent=1))

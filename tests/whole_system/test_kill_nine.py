@@ -1,0 +1,237 @@
+"""kill -9 of the worker at every step of the protocol, and of its child; frozen workers; tasks that kill."""
+
+import signal
+
+import pytest
+
+from tests.whole_system.rig import only_embedded
+
+STEPS = [
+    "before read status.json 1",
+    "after read status.json 1",
+    "before write status.json 1",  # claim
+    "after write status.json 1",
+    "before write status.json 2",  # renewal of the lease, before the outputs are uploaded
+    "after write status.json 2",
+    "before write status.json 3",  # succeeded, after they were
+    "after write status.json 3",
+    "after delete table.csv 1",  # checkpoints
+    "before ack 1",
+    "after ack 1",
+]
+STEPS_OF_A_CRASH = [
+    "before write status.json 2",  # given back, crashed
+    "after write status.json 2",
+    "before release 1",
+    "after release 1",
+    "before write error_message.txt 1",  # the last crash
+    "after write error_message.txt 1",
+    "before ack 1",
+]
+STEPS_OF_A_TAKEOVER = [
+    "after read status.json 1",
+    "before delay 1",
+    "after delay 1",
+    "after read status.json 2",
+    "before write status.json 1",
+    "after write status.json 1",
+    "before write status.json 3",
+    "before ack 1",
+]
+
+
+def await_kill(rig):
+    worker = rig.workers[-1]
+    rig.await_that(worker.ended, "the worker has died at its step")
+    assert worker.popen.returncode == -signal.SIGKILL, rig.tell()
+
+
+def test_a_worker_killed_at_any_step_loses_nothing(make_rig):
+    rigs = {step: make_rig() for step in STEPS}
+    for step, rig in rigs.items():
+        rig.submit(orbit={})
+        rig.worker("--kill-at", step)
+    for rig in rigs.values():
+        await_kill(rig)
+        rig.worker()
+
+    for rig in rigs.values():
+        rig.assert_promises({"orbit": "succeeded"}, faults=1)
+
+
+def test_a_worker_killed_while_it_settles_a_crash_loses_nothing(make_rig):
+    rigs = {step: make_rig() for step in STEPS_OF_A_CRASH}
+    for step, rig in rigs.items():
+        rig.submit(bad={"fault": "crash"})
+        rig.worker("--kill-at", step)
+    for rig in rigs.values():
+        await_kill(rig)
+        rig.worker()
+
+    for rig in rigs.values():
+        rig.assert_promises({"bad": "crashed"}, faults=3)
+
+
+def test_a_worker_killed_while_it_takes_over_loses_nothing(make_rig):
+    rigs = {step: make_rig() for step in STEPS_OF_A_TAKEOVER}
+    for rig in rigs.values():
+        rig.submit(orbit={})
+        rig.worker("--kill-at", "after write status.json 2")
+    for step, rig in rigs.items():
+        await_kill(rig)
+        rig.worker("--kill-at", step)
+    for rig in rigs.values():
+        await_kill(rig)
+        rig.worker()
+
+    for rig in rigs.values():
+        rig.assert_promises({"orbit": "succeeded"}, faults=2)
+
+
+@only_embedded
+def test_a_worker_killed_before_its_claim_costs_no_execution(rig):
+    rig.submit(orbit={})
+    rig.worker("--kill-at", "before write status.json 1")
+    await_kill(rig)
+    rig.worker()
+
+    rig.assert_promises({"orbit": "succeeded"})
+
+
+def test_a_worker_killed_in_the_middle_of_its_upload_leaves_no_half_result(rig):
+    rig.submit(orbit={"upload_gate": "go"})
+    worker = rig.worker()
+    rig.await_that(lambda: list(rig.bucket.list(rig.outputs_prefix("orbit"))), "the first output is there")
+
+    worker.send(signal.SIGKILL)
+    rig.open_gate("go")
+    rig.worker()
+
+    rig.assert_promises({"orbit": "succeeded"}, faults=1)
+    assert rig.status("orbit").counters.lost == 1
+
+
+@only_embedded
+def test_a_child_dies_with_its_worker(rig):
+    rig.submit(orbit={"gate": "go"})
+    worker = rig.worker()
+    rig.await_computing("orbit")
+    child = worker.child()
+
+    worker.send(signal.SIGKILL)
+    worker.popen.wait()
+
+    rig.await_that(lambda: not child.is_running(), "the child is gone")
+    rig.open_gate("go")
+    rig.worker()
+    rig.assert_promises({"orbit": "succeeded"}, faults=1)
+
+
+@only_embedded
+def test_a_child_that_is_killed_costs_one_attempt_and_not_the_worker(rig):
+    rig.submit(orbit={"gate": "go"})
+    worker = rig.worker()
+    rig.await_computing("orbit")
+
+    worker.child().kill()
+    rig.open_gate("go")
+
+    rig.assert_promises({"orbit": "succeeded"}, faults=1)
+    assert (rig.status("orbit").counters.crashed, rig.status("orbit").counters.lost) == (1, 0)
+    assert worker.popen.returncode == 0
+
+
+@only_embedded
+def test_an_idle_child_that_is_killed_is_replaced_before_the_next_task(rig):
+    worker = rig.worker()
+    rig.await_that(lambda: worker.printed.count("Started child") == 1 and worker.child().is_running(), "it is there")
+    worker.child().kill()
+    rig.await_that(lambda: worker.printed.count("Started child") == 2, "another was started")
+    rig.submit(orbit={})
+
+    rig.assert_promises({"orbit": "succeeded"})
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("crash", "killed by SIGSEGV"), ("exit", "exit code 3"), ("memory", "MemoryError")],
+)
+@only_embedded
+def test_a_task_of_which_the_child_always_dies_fails_after_three_and_says_how(rig, fault, said):
+    rig.submit(bad={"fault": fault}, good={})
+    rig.worker(THOR_CHILD_MEMORY_BYTES=str(4 * 2**30))
+
+    rig.assert_promises({"bad": "crashed", "good": "succeeded"}, faults=2)
+    assert rig.executions("bad") == 3
+    assert said in rig.status("bad").error
+    assert "computing bad" in rig.status("bad").error
+
+
+@only_embedded
+def test_a_task_that_hangs_is_killed_at_the_time_limit(rig):
+    rig.submit(bad={"fault": "hang"})
+    rig.worker(THOR_TASK_TIME_LIMIT_SECONDS="0.3")
+
+    rig.assert_promises({"bad": "crashed"}, faults=2)
+    assert "task_time_limit_seconds" in rig.status("bad").error
+
+
+@only_embedded
+def test_a_task_that_kills_its_worker_is_given_up_as_lost(rig):
+    rig.submit(poison={"fault": "poison"})
+    for _ in range(5):
+        worker = rig.worker()
+        rig.await_that(worker.ended, "the worker has died")
+    rig.submit(good={})
+    rig.worker()
+
+    rig.assert_promises({"poison": "lost", "good": "succeeded"}, faults=4)
+    assert rig.executions("poison") == 5
+    assert "5 attempts vanished" in rig.status("poison").error
+
+
+def test_a_worker_frozen_beyond_its_lease_drops_its_work_when_it_wakes(rig):
+    rig.submit(orbit={"gate": "go"})
+    frozen = rig.worker()
+    rig.await_computing("orbit")
+    frozen.send(signal.SIGSTOP)
+    rig.ring("orbit")  # what RabbitMQ does by itself when heartbeats fail
+    rig.worker()
+    rig.await_computing("orbit", executions=2)
+
+    frozen.send(signal.SIGCONT)
+    rig.await_that(lambda: "Lost the task" in frozen.printed, "the frozen worker noticed")
+    rig.open_gate("go")
+
+    rig.assert_promises({"orbit": "succeeded"}, faults=1)
+    assert rig.status("orbit").counters.lost == 1
+
+
+def test_a_worker_that_wakes_after_the_other_has_finished_changes_nothing(rig):
+    rig.submit(orbit={"gate": "go"})
+    frozen = rig.worker()
+    rig.await_computing("orbit")
+    frozen.send(signal.SIGSTOP)
+    rig.ring("orbit")
+    rig.open_gate("go")
+    rig.worker()
+    rig.await_state("orbit", "succeeded")
+    rig.look()
+
+    frozen.send(signal.SIGCONT)
+    rig.await_that(lambda: "Lost the task" in frozen.printed, "the frozen worker noticed")
+
+    rig.assert_promises({"orbit": "succeeded"}, faults=1)
+
+
+def test_a_task_at_work_is_never_taken_over_however_long_it_takes(rig):
+    rig.submit(orbit={"gate": "go"})
+    rig.worker()
+    rig.await_computing("orbit")
+    rig.ring("orbit")
+    other = rig.worker()
+    rig.await_that(lambda: other.printed.count("looking again") >= 5, "five delays have passed")
+    rig.open_gate("go")
+
+    rig.assert_promises({"orbit": "succeeded"})
+    assert rig.status("orbit").attempt == 1

@@ -1,0 +1,220 @@
+"""The supervisor's end of a child: what it hears, what it keeps of the child's words, and how it tells of its death."""
+
+import sys
+import textwrap
+
+import psutil
+import pytest
+
+from tasks.records.assignment import Assignment, AttemptSucceeded, ChildReady, StageBegan
+from tests.services.processes import wait_until
+from workers.child_keeper import MAX_FAILED_STARTS, ChildCannotStartError, ChildKeeper
+from workers.child_process import TAIL_BYTES, ChildProcess
+
+ASSIGNMENT = Assignment(
+    job_id="job", task_id="task", bucket_url="file:///b", attempt=1, attempt_id="a", worker="here:1"
+)
+PREAMBLE = """
+import os, signal, sys, time
+from tasks.records.assignment import *
+from workers.child_loop import SupervisorPipes, child_arguments, serve
+given = child_arguments()
+reports = os.fdopen(given.reports_fd, "wb", buffering=0)
+pipes = SupervisorPipes(commands=os.fdopen(given.commands_fd, "rb"), reports=reports)
+"""
+
+
+def command(script):
+    return [sys.executable, "-c", PREAMBLE + textwrap.dedent(script)]
+
+
+@pytest.fixture
+def start():
+    children = []
+
+    def start(script):
+        children.append(ChildProcess(command(script)))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.dismiss(grace_seconds=0.0)
+
+
+def hear(child, count):
+    heard = []
+
+    def listen():
+        heard.extend(child.take_reports())
+        return len(heard) >= count
+
+    wait_until(listen, seconds=20, what=f"the child has told {count} things, not {heard}")
+    return heard
+
+
+def await_death(child):
+    def is_dead():
+        child.listen()
+        return child.is_dead
+
+    wait_until(is_dead, seconds=20, what="the child has died")
+
+
+def test_reports_come_in_order_however_they_are_cut(start):
+    child = start("""
+        line = line_from_record(ChildReady()) + line_from_record(StageBegan(stage="cluster_and_link"))
+        for byte in line:
+            reports.write(bytes([byte]))
+        time.sleep(60)
+    """)
+
+    assert hear(child, 2) == [ChildReady(), StageBegan(stage="cluster_and_link")]
+    assert child.is_ready
+
+
+def test_what_the_child_prints_is_passed_on_and_never_taken_for_a_report(start, capsys):
+    child = start("""
+        print('{"kind":"succeeded","outputs":[]}', flush=True)
+        print("to amqp://guest:secret@host/", file=sys.stderr, flush=True)
+        pipes.tell(ChildReady())
+        time.sleep(60)
+    """)
+
+    assert hear(child, 1) == [ChildReady()]
+    printed = capsys.readouterr().err
+    assert '{"kind":"succeeded","outputs":[]}' in printed
+    assert "guest:***@host" in printed
+    assert "secret" not in printed
+
+
+def test_a_line_that_is_no_report_ends_the_child(start):
+    child = start("""
+        reports.write(b"computing...\\n")
+        time.sleep(60)
+    """)
+
+    await_death(child)
+
+    assert "no report" in child.cause_of_death
+
+
+def test_a_child_that_closes_its_pipe_and_lives_on_is_ended(start):
+    child = start("""
+        reports.close()
+        time.sleep(60)
+    """)
+
+    await_death(child)
+
+    assert "closed its end" in child.cause_of_death
+
+
+def test_the_cause_of_death_ends_with_the_last_words(start):
+    child = start("""
+        print("x" * 100_000)
+        print("the very last words", flush=True)
+        os.kill(os.getpid(), signal.SIGABRT)
+    """)
+
+    await_death(child)
+
+    assert child.cause_of_death.startswith("killed by SIGABRT. It printed last:")
+    assert child.cause_of_death.endswith("the very last words")
+    assert len(child.cause_of_death) < TAIL_BYTES + 200
+
+
+def test_words_about_an_earlier_task_are_not_told_of_this_one(start):
+    child = start("""
+        print("about the first", flush=True)
+        pipes.tell(ChildReady())
+        pipes.hear()
+        os._exit(3)
+    """)
+    hear(child, 1)
+    wait_until(lambda: child.take_reports() == [], seconds=5, what="all is read")
+
+    child.assign(ASSIGNMENT)
+    await_death(child)
+
+    assert child.cause_of_death == "exit code 3. It printed nothing."
+
+
+def test_a_report_that_came_before_the_death_is_heard(start):
+    child = start("""
+        pipes.tell(AttemptSucceeded(outputs=()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+
+    await_death(child)
+
+    assert child.take_reports() == [AttemptSucceeded(outputs=())]
+
+
+def test_killing_a_child_kills_what_it_started(start):
+    child = start("""
+        import subprocess
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        pipes.tell(ChildReady())
+        time.sleep(60)
+    """)
+    hear(child, 1)
+    (grandchild,) = psutil.Process(child.pid).children()
+
+    child.kill("a test asks for it")
+
+    wait_until(lambda: not grandchild.is_running(), seconds=10, what="the grandchild is gone")
+
+
+def test_a_dead_child_can_be_told_things_without_harm(start):
+    child = start("pass")
+    await_death(child)
+
+    child.assign(ASSIGNMENT)
+
+    assert child.is_dead
+
+
+def test_an_attempt_tells_one_ending_and_nothing_after_it(start):
+    child = start("""
+        def chatty(assignment, *, tell, await_lease):
+            tell(AttemptSucceeded(outputs=()))
+            tell(StageBegan(stage="merge_and_extend"))
+            raise RuntimeError("too late")
+        serve(pipes, chatty)
+    """)
+    assert hear(child, 1) == [ChildReady()]
+
+    child.assign(ASSIGNMENT)
+    child.assign(ASSIGNMENT)
+
+    assert hear(child, 2) == [AttemptSucceeded(outputs=())] * 2
+
+
+def test_a_computation_that_returns_without_an_ending_is_a_failure(start):
+    child = start("serve(pipes, lambda assignment, *, tell, await_lease: None)")
+    hear(child, 1)
+
+    child.assign(ASSIGNMENT)
+
+    (ending,) = hear(child, 1)
+    assert (ending.kind, ending.error_kind) == ("failed", "task_error")
+
+
+def test_a_child_leaves_when_the_supervisor_closes_the_pipe(start):
+    child = start("serve(pipes, None)")
+    hear(child, 1)
+
+    child.dismiss(grace_seconds=20.0)
+
+    assert child.cause_of_death.startswith("exit code 0")
+
+
+def test_a_worker_gives_up_when_no_child_ever_becomes_ready():
+    keeper = ChildKeeper(command=command('sys.exit("no such library")'), tasks_per_child=None)
+
+    def keep():
+        return keeper.ready_child() is not None
+
+    with pytest.raises(ChildCannotStartError, match=rf"{MAX_FAILED_STARTS} in a row .*(\n.*)*no such library"):
+        wait_until(keep, seconds=60, what="the keeper gives up")
+    keeper.close()

@@ -1,0 +1,1 @@
+"""Who runs it: the process that takes tasks from the queue, and the child that computes them."""

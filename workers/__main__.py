@@ -1,0 +1,102 @@
+"""`python -m workers`: take tasks from the queue and compute them, until told to leave."""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from tasks.bootstrap import open_bucket_from_settings, open_consumer_from_settings
+from tasks.broker.urls import redacted_url
+from tasks.errors import ThorQueueError
+from tasks.settings import Settings, settings_from_environment
+from workers.attempt_watch import Rhythm
+from workers.child_keeper import ChildCannotStartError
+from workers.fleet import Fleet
+from workers.logs import log_to_stderr
+from workers.mortality import die_with
+from workers.shutdown import Shutdown
+from workers.supervise import Habits, Supervisor
+
+CHILD_COMMAND = (sys.executable, "-m", "workers.child")
+
+logger = logging.getLogger("workers")
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line. A queue's password belongs in THOR_QUEUE or THOR_QUEUE_FILE: others see command lines."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workers",
+        description="Takes linking tasks from the queue, computes them and puts the results in the bucket. "
+        "SIGTERM or Ctrl-C: finish the task and leave; twice: give it back and leave at once.",
+        epilog="Every THOR_* variable is described in tasks/settings.py; options win over it.",
+    )
+    parser.add_argument("--queue", metavar="URL", help="amqp://..., amqps://... or sqlite:///PATH")
+    parser.add_argument("--bucket", metavar="URL", help="gs://NAME or file:///PATH; tasks of any other are refused")
+    parser.add_argument("--idle-timeout", metavar="S", type=float, help="leave after so many seconds without a task")
+    parser.add_argument("--processes", metavar="N", type=int, default=1, help="workers on this machine (default: 1)")
+    parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
+    parsed = parser.parse_args(arguments)
+    if parsed.processes < 1:
+        parser.error(f"--processes is {parsed.processes}: expected 1 or more")
+    if parsed.idle_timeout is not None and parsed.idle_timeout < 0:
+        parser.error(f"--idle-timeout is {parsed.idle_timeout:g}: expected 0 or more seconds")
+    return parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one worker, or a fleet; return the exit code: 0 left as asked, 1 could not work, 2 wrong settings."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parse_arguments(given)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    log_to_stderr(worker)
+    if options.parent_pid is not None:
+        die_with(options.parent_pid)
+    elif options.processes > 1:
+        return Fleet(command=[sys.executable, "-m", "workers", *given], size=options.processes).run()
+    try:
+        _work(settings_from_environment(), options, worker)
+    except ChildCannotStartError as error:
+        logger.error("%s", error)  # noqa: TRY400 (the message says all; our own traceback would hide it)
+        return 1
+    except ThorQueueError as error:
+        logger.error("Cannot work: %s", error)  # noqa: TRY400
+        return 2
+    return 0
+
+
+def _work(settings: Settings, options: argparse.Namespace, worker: str) -> None:
+    bucket = open_bucket_from_settings(settings, options.bucket or settings.bucket)
+    queue_url = options.queue or settings.with_bucket(bucket.url).queue_url
+    logger.info("Serving queue %s and bucket %s.", redacted_url(queue_url), bucket.url)
+    Supervisor(
+        consumer=open_consumer_from_settings(settings, queue_url),
+        bucket=bucket,
+        habits=habits_from_settings(settings, queue_url, worker=worker, idle_timeout_seconds=options.idle_timeout),
+        shutdown=Shutdown(drain_seconds=settings.drain_seconds),
+    ).run()
+
+
+def habits_from_settings(
+    settings: Settings,
+    queue_url: str,
+    *,
+    worker: str,
+    idle_timeout_seconds: float | None,
+    child_command: Sequence[str] = CHILD_COMMAND,
+) -> Habits:
+    """Return how a worker on that queue works."""
+    return Habits(
+        worker=worker,
+        child_command=child_command,
+        rhythm=Rhythm(
+            renew_seconds=settings.renew_seconds(queue_url), time_limit_seconds=settings.task_time_limit_seconds
+        ),
+        idle_timeout_seconds=idle_timeout_seconds,
+        tasks_per_child=settings.tasks_per_child,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

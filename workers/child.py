@@ -1,0 +1,15 @@
+"""`python -m workers.child`: the process that computes. Started by the supervisor, it stays warm over many tasks."""
+
+from flows.run_task import run_assignment, warm_up
+from tasks.settings import settings_from_environment
+from workers.child_loop import RunAssignment, main
+
+
+def prepare() -> RunAssignment:
+    """Warm the kernels, before the first task is taken from the queue."""
+    warm_up()
+    return run_assignment
+
+
+if __name__ == "__main__":
+    main(prepare, memory_bytes=settings_from_environment().child_memory_bytes)

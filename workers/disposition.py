@@ -1,0 +1,189 @@
+"""What to do with a message, and with an attempt that ended. Pure: facts in, decision out.
+
+Nothing here looks at `redelivered`, delivery counts or clocks: the counters live in the bucket, and whether an owner
+is dead is told by a generation that did not move during one whole delay of the queue.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.records.message import TaskMessage
+from tasks.records.status import (
+    Counters,
+    ErrorKind,
+    Failed,
+    OutputObject,
+    Released,
+    Status,
+    Succeeded,
+)
+
+MAX_LOST = 5
+"""So many attempts may vanish with their supervisor before the task is given up as `lost`."""
+MAX_CRASHED = 3
+"""So many children may die of a task before it is given up as `crashed`."""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """The message has nothing more to say: remove it."""
+
+
+@dataclass(frozen=True)
+class Bury:
+    """No worker can serve the message: to the dead queue, for a person to look at."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class LookAgain:
+    """Somebody owns the task: look again after one delay, and compare the generation with this one."""
+
+    generation: int
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The task has no future: failed, then ack."""
+
+    error_kind: ErrorKind
+    error: str
+
+
+@dataclass(frozen=True)
+class Begin:
+    """The task is ours to try, once the claim is written."""
+
+
+Disposition = Ack | Bury | LookAgain | Fail | Begin
+
+
+def foreign_bucket(message: TaskMessage, bucket_url: str) -> Bury | None:
+    """Refuse a message whose task lies in another bucket than the worker's own. `gs://name` may be called `name`."""
+    if message.bucket in {bucket_url, bucket_url.removeprefix("gs://")}:
+        return None
+    return Bury(
+        f"The message names bucket {message.bucket!r}; this worker serves {bucket_url!r} only. "
+        "Submit to the queue of that bucket's workers, or start workers with that --bucket."
+    )
+
+
+def disposition(status: Status, *, generation: int, seen_generation: object, is_cancelled: bool) -> Disposition:
+    """Decide about a message whose task's status has been read.
+
+    Parameters
+    ----------
+    seen_generation
+        What the message carries from the delay queue: the status's generation one whole delay ago. Anything but an
+        integer counts as never seen, since headers may be foreign.
+    """
+    if status.is_terminal:
+        return Ack()
+    lost = status.counters.lost
+    if status.state == "in_progress":
+        if not isinstance(seen_generation, int) or seen_generation != generation:
+            return LookAgain(generation)
+        lost += 1  # the attempt whose lease has not moved
+    if is_cancelled:
+        return Fail("cancelled", "The job was cancelled before this task was computed.")
+    if lost >= MAX_LOST:
+        return Fail(
+            "lost",
+            f"{lost} attempts vanished with their worker (last: {status.worker or 'unknown'}); at most {MAX_LOST} are "
+            "made. Look at that machine (memory, kernel log), then `retry`.",
+        )
+    if status.counters.crashed >= MAX_CRASHED:
+        return Fail("crashed", status.error or f"{status.counters.crashed} computations died of this task.")
+    return Begin()
+
+
+@dataclass(frozen=True)
+class ChildSucceeded:
+    """Every output lies in the bucket."""
+
+    outputs: tuple[OutputObject, ...]
+
+
+@dataclass(frozen=True)
+class ChildFailed:
+    """The task's own error."""
+
+    error_kind: ErrorKind
+    error: str
+    outputs: tuple[OutputObject, ...]
+
+
+@dataclass(frozen=True)
+class ChildReleased:
+    """The child could not reach something that the task needs."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class ChildDied:
+    """The child ended without a word, or was killed for taking too long."""
+
+    how: str
+
+
+@dataclass(frozen=True)
+class JobCancelled:
+    """Somebody cancelled the job while its task was computed."""
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """Somebody else wrote the status: the task is not ours any more."""
+
+
+@dataclass(frozen=True)
+class AskedToLeave:
+    """The worker must leave before the task is done."""
+
+
+Ending = ChildSucceeded | ChildFailed | ChildReleased | ChildDied | JobCancelled | Fenced | AskedToLeave
+
+MessageAct = Literal["ack", "release", "delay"]
+"""ack: gone for good. release: back to the work queue at once. delay: back after one delay."""
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How an attempt is written down (None: not by us), and what then becomes of its message."""
+
+    event: Succeeded | Failed | Released | None
+    act: MessageAct
+
+
+def settlement(ending: Ending, counters: Counters) -> Settlement:
+    """Decide what an attempt's ending means for status and message."""
+    event = _event(ending, counters)
+    if isinstance(event, Succeeded | Failed):
+        return Settlement(event, "ack")
+    # After `Fenced` the new owner has a message of its own; ours is looked at again rather than trusted to be spare.
+    return Settlement(event, "delay" if isinstance(ending, ChildReleased) else "release")
+
+
+def _event(ending: Ending, counters: Counters) -> Succeeded | Failed | Released | None:
+    event: Succeeded | Failed | Released | None = None
+    match ending:
+        case ChildSucceeded(outputs):
+            event = Succeeded(outputs=outputs)
+        case ChildFailed(error_kind, error, outputs):
+            event = Failed(error_kind=error_kind, error=error, outputs=outputs)
+        case ChildReleased(error):
+            event = Released(error=error)
+        case ChildDied(how) if counters.crashed + 1 >= MAX_CRASHED:
+            error = f"The computation died {counters.crashed + 1} times; at most {MAX_CRASHED} are tried. Last: {how}"
+            event = Failed(error_kind="crashed", error=error)
+        case ChildDied(how):
+            event = Released(crashed=True, error=how)
+        case JobCancelled():
+            event = Failed(error_kind="cancelled", error="The job was cancelled while this task was computed.")
+        case AskedToLeave():
+            event = Released()
+        case Fenced():
+            event = None
+    return event

@@ -1,0 +1,77 @@
+"""What happens to a message before any computing: look at its task, and claim it. Runs on the bucket thread."""
+
+import logging
+from dataclasses import dataclass
+
+from tasks.broker.protocol import FLOW_RUN_HEADER, SEEN_GENERATION_HEADER, Headers
+from tasks.bucket.layout import JobLayout, TaskLayout
+from tasks.bucket.store import Bucket
+from tasks.errors import GenerationMismatchError, ObjectNotFoundError, TaskMessageError
+from tasks.jobs.claim import claim_task, is_cancelled
+from tasks.jobs.finish import finish_task, remove_checkpoints
+from tasks.jobs.status_file import StatusFile, read_status_file
+from tasks.records.assignment import Assignment
+from tasks.records.message import TaskMessage
+from tasks.records.status import Failed
+from workers.disposition import Ack, Begin, Bury, Fail, LookAgain, disposition
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A task that is ours: its status file, and what the child is to do."""
+
+    file: StatusFile
+    assignment: Assignment
+
+
+Verdict = Ack | Bury | LookAgain | Attempt
+
+
+def look_and_claim(bucket: Bucket, message: TaskMessage, headers: Headers, *, worker: str) -> Verdict:
+    """Return what to do with the message; an `Attempt` when the task is claimed.
+
+    Twice: safe, since the bucket decides.
+
+    Raises
+    ------
+    BucketUnavailableError
+        Nothing is known, or the bucket itself is missing: look again later.
+    """
+    layout = JobLayout(message.job_id).task(message.task_id)
+    while True:
+        try:
+            return _look_once(bucket, layout, headers, worker=worker)
+        except GenerationMismatchError:
+            logger.info("Somebody else wrote the status at the same moment: looking again.")
+
+
+def _look_once(bucket: Bucket, layout: TaskLayout, headers: Headers, *, worker: str) -> Verdict:
+    try:
+        file = read_status_file(bucket, layout)
+    except ObjectNotFoundError:
+        bucket.require_there()  # where the bucket itself is missing, every task would look deleted
+        return Bury(f"There is no {layout.status!r} in {bucket.url!r}: the job was deleted, or never submitted there.")
+    except TaskMessageError as error:
+        return Bury(str(error))
+    decision = disposition(
+        file.status,
+        generation=file.generation,
+        seen_generation=headers.get(SEEN_GENERATION_HEADER),
+        is_cancelled=not file.status.is_terminal and is_cancelled(bucket, layout.job),
+    )
+    match decision:
+        case Begin():
+            flow_run_id = headers.get(FLOW_RUN_HEADER)
+            claimed = claim_task(
+                file, worker=worker, prefect_flow_run_id=str(flow_run_id) if flow_run_id is not None else None
+            )
+            return Attempt(file, claimed)
+        case Fail(error_kind, error_text):
+            finish_task(file, Failed(error_kind=error_kind, error=error_text))
+            logger.warning("Marked the task as failed (%s): %s", error_kind, error_text)
+            return Ack()
+        case Ack() if file.status.state == "succeeded":
+            remove_checkpoints(bucket, layout)  # of a worker that died between status and ack
+    return decision
