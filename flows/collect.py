@@ -36,14 +36,10 @@ class Collected(JobProgress):
 def collect_job(job_id: str, bucket: str | None = None, output: Path | None = None) -> Collected:
     """Collect the tasks that have come to an end, and return the counts; those that have not are left out.
 
-    Parameters
-    ----------
-    job_id
-        The job.
-    bucket
-        gs://NAME or file:///PATH; empty: the one that the environment names.
-    output
-        A directory on the machine that runs this flow; empty: thor_output/<job_id>.
+    Args:
+        job_id: The job.
+        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        output: A directory on the machine that runs this flow; empty: thor_output/<job_id>.
     """
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
     layout = JobLayout(job_id_from_text(job_id))

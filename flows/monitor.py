@@ -30,12 +30,9 @@ HINT_SECONDS = 60.0
 def monitor_job(job_id: str, bucket: str | None = None) -> dict[str, int]:
     """Follow a job and return how many tasks are in each state.
 
-    Parameters
-    ----------
-    job_id
-        The job.
-    bucket
-        gs://NAME or file:///PATH; empty: the one that the environment names.
+    Args:
+        job_id: The job.
+        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
     """
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
     layout = JobLayout(job_id_from_text(job_id))

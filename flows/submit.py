@@ -57,26 +57,18 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
 ) -> State[None]:
     """Run a job from its inputs to its results.
 
-    Parameters
-    ----------
-    job_id
-        Names the job. The id of an interrupted job, with the same inputs, goes on with it.
-    observations
-        File of detections on the machine that runs this flow, THOR's csv or parquet; empty: the demo, 28 real objects.
-    orbits
-        File of test orbits, THOR's csv or parquet, one task each; empty with observations empty.
-    config
-        File of settings, csv of key,value; empty: the defaults.
-    bucket
-        gs://NAME or file:///PATH; empty: the one that the environment names.
-    queue
-        amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
-    workers
-        Workers to start on this machine and stop at the end; empty: as many as cores on a sqlite queue, else none.
-    output
-        Directory for the results; empty: thor_output/<job_id>.
-    wait
-        Follow the job and collect its results; otherwise it is only submitted.
+    Args:
+        job_id: Names the job. The id of an interrupted job, with the same inputs, goes on with it.
+        observations: File of detections on the machine that runs this flow, THOR's csv or parquet; empty: the demo, 28
+            real objects.
+        orbits: File of test orbits, THOR's csv or parquet, one task each; empty with observations empty.
+        config: File of settings, csv of key,value; empty: the defaults.
+        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+        workers: Workers to start on this machine and stop at the end; empty: as many as cores on a sqlite queue, else
+            none.
+        output: Directory for the results; empty: thor_output/<job_id>.
+        wait: Follow the job and collect its results; otherwise it is only submitted.
     """
     settings = settings_with(bucket=bucket, queue=queue)
     inputs = inputs_of(observations, orbits, config)
