@@ -19,7 +19,12 @@ from tasks.settings import settings_from_environment
 
 @flow(name="thor-cancel", flow_run_name="cancel {job_id}", description="Give up what is not done of a job.")
 def cancel(job_id: str, bucket: str | None = None) -> CancelReport:
-    """Cancel a job. Twice: safe."""
+    """Cancel a job. Twice: safe.
+
+    Args:
+        job_id: The job.
+        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+    """
     job = JobLayout(job_id_from_text(job_id))
     return cancel_job(open_bucket_from_settings(settings_from_environment(), bucket or None), job)
 

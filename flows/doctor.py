@@ -29,7 +29,12 @@ PREFECT = "Prefect API"
 
 @flow(name="thor-doctor", description="Look at everything that jobs need.")
 def doctor(bucket: str | None = None, queue: SecretStr | None = None) -> list[Finding]:
-    """Look at bucket, queue, Prefect and this machine; what is wrong in one place holds up no other look."""
+    """Look at bucket, queue, Prefect and this machine; what is wrong in one place holds up no other look.
+
+    Args:
+        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+    """
     changes = {"bucket": bucket or None, "queue": command_line.queue_url(queue)}
     asked = {name: value for name, value in changes.items() if value is not None}
     settings = settings_from_environment().model_copy(update={**asked, "bucket_deadline_seconds": PATIENCE_SECONDS})

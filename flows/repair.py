@@ -32,8 +32,12 @@ def repair(
 ) -> RepairAllReport:
     """Repair one job, or with no id every job of the bucket. Twice: safe.
 
-    `recreate_queues` first deletes the queues that do not work and makes them anew; then every job is to be repaired,
-    those of other buckets on the same queue too.
+    Args:
+        job_id: The job; empty: every job of the bucket.
+        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+        recreate_queues: First delete the queues that do not work and make them anew; then every job is to be repaired,
+            those of other buckets on the same queue too.
     """
     settings = settings_from_environment()
     store = open_bucket_from_settings(settings, bucket or None)

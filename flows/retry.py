@@ -28,7 +28,15 @@ def retry(
     bucket: str | None = None,
     queue: SecretStr | None = None,
 ) -> RetryReport:
-    """Make failed tasks requested again, and ring for them. Twice: safe."""
+    """Make failed tasks requested again, and ring for them. Twice: safe.
+
+    Args:
+        job_id: The job.
+        kind: Only failures of this kind; empty: all but cancelled. On a cancelled job, cancelled and all end that.
+        task_ids: Only these tasks; empty: all that failed.
+        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+    """
     job = JobLayout(job_id_from_text(job_id))
     settings = settings_from_environment()
     store = open_bucket_from_settings(settings, bucket or None)
