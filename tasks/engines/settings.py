@@ -33,6 +33,9 @@ class ClusterAndLinkSettings:
     min_nights: int = 3
     #: Shortest time from first to last detection, days.
     min_arc_days: float = 1.0
+    #: Nights on which a place of the sky shows a detection, within the noise, when it is taken for a source that stands
+    #: still and left out; 0: all are kept.
+    stationary_nights: int = 3
     #: How tracks are found: pairs (pair-seeded track following) or velocity-grid (THOR's own, for comparison).
     algorithm: str = "pairs"
     #: pairs: by what share of the circular speed objects of the cell differ from the test orbit's velocity, > 0.

@@ -20,6 +20,7 @@ from tasks.engines.builtin.fitting.orbit_tables import (
     members_table,
     nights_and_arcs,
 )
+from tasks.engines.builtin.fitting.slopes import no_slopes
 from tasks.engines.builtin.survey import PreparedSurvey
 
 FORCE_MODEL = "n-body (upstream THOR, ASSIST)"
@@ -94,7 +95,7 @@ def _orbits(stem: str, orbits: pa.Table, rows: pa.Table, survey: PreparedSurvey,
         made_members = _with(made_members, "gauss_sol", rows["solution"])
     else:
         schema = schemas.OD_ORBITS if stem == "od_orbit" else schemas.RECOVERED_ORBITS
-        determined = DeterminedOrbits(fitted, _no_shifts(len(ids)), fitted.state)
+        determined = DeterminedOrbits(fitted, _no_shifts(fitted.state))
         made = determined_orbits_table(
             survey, members, determined, names, schema, {"improved": np.ones(len(ids), bool)}
         )
@@ -129,9 +130,11 @@ def _fitted(orbits: pa.Table, rows: pa.Table, members: Members, survey: Prepared
     )
 
 
-def _no_shifts(count: int) -> Shifts:
+def _no_shifts(states: FloatArray) -> Shifts:
     """Upstream says nothing of what the other bodies do to an orbit, but that it took them into account."""
-    return Shifts(np.zeros(count), np.ones(count), np.zeros((count, 2, 3)), np.ones(count, np.bool_))
+    count = len(states)
+    no_values = np.zeros((count, 2, 3))
+    return Shifts(np.zeros(count), np.ones(count), no_values, np.ones(count, np.bool_), no_slopes(count, 2), states)
 
 
 def _covariances(column: pa.ChunkedArray) -> FloatArray:

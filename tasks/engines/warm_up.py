@@ -44,13 +44,16 @@ def _test_orbit() -> pa.Table:
 
 
 def _observations(settings: EngineSettings) -> pa.Table:
-    """Return the test orbit's own detections, and those of a source that stands still: a cluster that is no orbit."""
+    """Return the test orbit's own detections, and those of a source that hardly moves: a cluster that is no orbit."""
     path = path_of_orbit(orbit_from_table(_test_orbit()), prepare_survey(_table(TIMES_MJD_UTC, 0.0, 0.0), settings))
     x, y, z = equatorial_from_ecliptic(path.line_of_sight).T
     ra, dec = np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arcsin(z))
-    still = np.full(len(ra), 1.0)
+    # Not quite still: what does not move at all is left out before linking.
+    drift = 0.002 * (TIMES_MJD_UTC - EPOCH_MJD_TDB)
     return _table(
-        np.tile(TIMES_MJD_UTC, 2), np.concatenate([ra, still * ra[4]]), np.concatenate([dec, still * dec[4] + 0.1])
+        np.tile(TIMES_MJD_UTC, 2),
+        np.concatenate([ra, ra[4] + drift]),
+        np.concatenate([dec, np.full(len(dec), dec[4] + 0.1)]),
     )
 
 

@@ -9,6 +9,7 @@ from tasks.engines.builtin.linking.buckets import make_buckets
 from tasks.engines.builtin.linking.cluster_tables import ProjectedDetections, cluster_tables
 from tasks.engines.builtin.linking.find_tracks import Tracks, find_tracks
 from tasks.engines.builtin.linking.orbit_path import OrbitPath, orbit_from_table, path_of_orbit
+from tasks.engines.builtin.linking.stationary import are_stationary
 from tasks.engines.builtin.linking.velocity_grid import clusters_of_velocity_grid
 from tasks.engines.builtin.survey import PreparedSurvey
 from tasks.engines.errors import EngineInputError
@@ -22,18 +23,24 @@ SMALLEST_SIGMA_DEG = 0.02 / 3600.0
 
 def cluster_and_link(problem: LinkingProblem, tables: Tables) -> StageResult:
     """Find the clusters; see `tasks.engines.interface.Engine`."""
-    projected = _projected(problem.survey, tables["projected_observations"])
+    survey: PreparedSurvey = problem.survey
+    path = path_of_orbit(orbit_from_table(problem.test_orbit), survey)
+    everything = tables["projected_observations"]
+    fewest_nights = problem.settings.cluster_and_link.stationary_nights
+    stationary = are_stationary(survey, path, everything["obs_index"].to_numpy(), fewest_nights)
+    projected = _projected(survey, everything.filter(pa.array(~stationary)) if stationary.any() else everything)
     algorithm = problem.settings.cluster_and_link.algorithm
     if algorithm not in _ALGORITHMS:
         raise EngineInputError(
             f"Setting 'cluster_and_link.algorithm' is {algorithm!r}: expected one of {', '.join(_ALGORITHMS)}."
         )
     enough = len(projected.x) >= problem.settings.cluster_and_link.min_observations
-    tracks = _ALGORITHMS[algorithm](problem, projected) if enough else _NO_TRACKS
+    tracks = _ALGORITHMS[algorithm](problem, path, projected) if enough else _NO_TRACKS
     made = cluster_tables(projected, tracks.members, tracks.start)
     names = ("pairs", "thirds", "followed", "grown")
     counts = {
-        "projected_observations": len(projected.x),
+        "projected_observations": len(everything),
+        "stationary": int(stationary.sum()),
         **dict(zip(names, (int(count) for count in tracks.counts), strict=False)),
         "clusters": len(made["clusters"]),
         "cluster_members": len(made["cluster_members"]),
@@ -57,11 +64,10 @@ def _projected(survey: PreparedSurvey, table: pa.Table) -> ProjectedDetections:
     )
 
 
-def _by_pairs(problem: LinkingProblem, projected: ProjectedDetections) -> Tracks:
+def _by_pairs(problem: LinkingProblem, path: OrbitPath, projected: ProjectedDetections) -> Tracks:
     """Follow tracks from pairs; the bounds come from the test orbit at the exposures that its cell meets."""
     survey: PreparedSurvey = problem.survey
     settings = problem.settings.cluster_and_link
-    path = path_of_orbit(orbit_from_table(problem.test_orbit), survey)
     met = np.unique(survey.exposure[projected.obs_index])
     bounds = bounds_of_path(path.at(met), survey.observer_position[met], survey.observer_velocity[met], settings)
     buckets = make_buckets(
@@ -86,7 +92,11 @@ def _variances(survey: PreparedSurvey, path: OrbitPath, projected: ProjectedDete
     return variances
 
 
-def _by_velocity_grid(problem: LinkingProblem, projected: ProjectedDetections) -> Tracks:
+def _by_velocity_grid(
+    problem: LinkingProblem,
+    path: OrbitPath,  # noqa: ARG001 (a grid asks nothing of the test orbit)
+    projected: ProjectedDetections,
+) -> Tracks:
     return clusters_of_velocity_grid(projected, problem.settings.cluster_and_link)
 
 

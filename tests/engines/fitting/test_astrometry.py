@@ -17,12 +17,13 @@ from tasks.engines.builtin.fitting.astrometry import (
 from tests.engines.fitting_sky import EPOCH, KINDS, SIGMA_RAD, observer_positions, places, rows_of
 
 NO_SHIFT = np.zeros(3)
+NO_SLOPE = np.zeros((0, 6))
 
 
 def residual(state, row, shift=NO_SHIFT):
     values, partials = np.empty(2), np.empty((2, 6))
     delay = light_times(row[None], np.array([0, 1]), state[None], np.array([EPOCH]))[0]
-    delay = residual_and_partials(state, EPOCH, row, shift, delay, values, partials)
+    delay = residual_and_partials(state, EPOCH, row, shift, NO_SLOPE, delay, values, partials)
     return values, partials, delay
 
 
@@ -65,7 +66,7 @@ def test_a_wrong_first_guess_of_the_light_time_does_not_matter(state):
     row = rows_of(state, np.array([EPOCH + 3.0]))[0]
     values, partials = np.empty(2), np.empty((2, 6))
 
-    delay = residual_and_partials(state, EPOCH, row, NO_SHIFT, 0.0, values, partials)
+    delay = residual_and_partials(state, EPOCH, row, NO_SHIFT, NO_SLOPE, 0.0, values, partials)
     distance = SPEED_OF_LIGHT * delay
 
     np.testing.assert_allclose(values, 0.0, atol=3e-2)

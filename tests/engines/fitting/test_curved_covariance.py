@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.engines.builtin.fitting.curved_covariance import with_curved_covariances
-from tasks.engines.builtin.fitting.fitted_orbits import FitLimits, FittedOrbits
+from tasks.engines.builtin.fitting.fitted_orbits import FitLimits, FittedOrbits, no_added_motion
 from tasks.engines.builtin.fitting.least_squares import fit_orbits
 from tests.engines.fitting_sky import EPOCH, MAIN_BELT, nights, rows_of
 
@@ -34,7 +34,7 @@ def squared_distances(fitted: FittedOrbits) -> np.ndarray:
 
 def curved(count: int, every: float, arcsec: float) -> FittedOrbits:
     rows, first, fitted = fitted_trials(count, every, arcsec)
-    return with_curved_covariances(rows, first, fitted, np.zeros((len(rows), 3)))
+    return with_curved_covariances(rows, first, fitted, no_added_motion(len(fitted.state), len(rows)))
 
 
 def test_in_three_nights_the_tangent_is_too_sure_and_the_curve_is_honest():
@@ -71,6 +71,6 @@ def test_without_a_covariance_there_is_nothing_to_bend():
     rows, first, fitted = fitted_trials(3, 1.0, 0.3)
     none = fitted.with_covariance(np.full_like(fitted.covariance, np.nan))
 
-    after = with_curved_covariances(rows, first, none, np.zeros((len(rows), 3)))
+    after = with_curved_covariances(rows, first, none, no_added_motion(len(fitted.state), len(rows)))
 
     assert np.isnan(after.covariance).all()

@@ -5,6 +5,7 @@ import pytest
 
 from tasks.engines.builtin.astrodynamics import assist
 from tasks.engines.builtin.astrodynamics.n_body import propagate
+from tasks.engines.builtin.astrodynamics.planets import planet_positions
 from tasks.engines.builtin.astrodynamics.two_body import positions_of_many
 from tasks.engines.builtin.fitting.determination import FitStart, determine_orbits
 from tasks.engines.builtin.fitting.n_body_shifts import n_body_shifts
@@ -66,7 +67,7 @@ def test_interpolated_shifts_are_those_that_are_integrated(state):
 
     exact = propagate(state[None], EPOCH, times)[0, :, :3] - positions_of_many(state[None], times - EPOCH)[0]
     # 1e-9 au at 1 au is two milliarcseconds, a fiftieth of a good ground-based sigma
-    np.testing.assert_allclose(interpolated, exact, atol=1e-9)
+    np.testing.assert_allclose(interpolated.values, exact, atol=1e-9)
 
 
 def test_orbits_of_several_epochs_have_spans_of_their_own():
@@ -105,3 +106,51 @@ def test_arcs_years_apart_have_epochs_of_their_own():
 
 def test_no_arcs_have_no_epochs():
     assert len(shared_epochs(np.empty(0), np.empty(0), 60.0)) == 0
+
+
+# A third of an au from Jupiter at EPOCH, going along with it.
+BESIDE_JUPITER = planet_positions(np.array([EPOCH]))[0, 5] + np.array([-0.2, -0.3, 0.05])
+STRETCHED = np.concatenate([BESIDE_JUPITER, 1.02 * np.array([0.0067, 0.0031, -0.00016])])
+
+
+def shifts_over_two_weeks(state, model="n-body"):
+    return n_body_shifts(state[None], np.array([EPOCH]), np.array([EPOCH - 7]), np.array([EPOCH + 7]), model, 10)
+
+
+def test_slopes_say_how_the_shifts_of_an_orbit_beside_jupiter_change():
+    nudge = 2e-4 * np.array([5.0, -3.0, 1.0, 0.006, 0.004, -0.002])
+    times = np.linspace(EPOCH - 7.0, EPOCH + 7.0, 8)
+    owner = np.zeros(8, np.int64)
+    here, there = (shifts_over_two_weeks(state).at(owner, times) for state in (STRETCHED, STRETCHED + nudge))
+
+    predicted = here.values + here.slopes @ nudge
+
+    assert np.abs(there.values - here.values).max() > 1e-7
+    np.testing.assert_allclose(predicted, there.values, atol=0.02 * np.abs(there.values - here.values).max())
+
+
+def test_only_orbits_that_a_planet_stretches_have_slopes():
+    states = np.array([KINDS["main belt"], STRETCHED, KINDS["distant"], STRETCHED])
+    epochs, low, high = np.full(4, EPOCH), np.full(4, EPOCH - 7), np.full(4, EPOCH + 7)
+
+    shifts = n_body_shifts(states, epochs, low, high, "n-body", 6)
+
+    assert shifts.slopes.row.tolist() == [-1, 0, -1, 1]
+    swapped = shifts.of(np.array([3, 0])).joined(shifts.of(np.array([1])))
+    assert swapped.slopes.row.tolist() == [0, -1, 1]
+    np.testing.assert_array_equal(swapped.slopes.values, shifts.slopes.values[[1, 0]])
+    replaced = shifts.with_replaced(np.array([1, 2]), shifts.of(np.array([0, 3])))
+    assert replaced.slopes.row.tolist() == [-1, -1, 0, 1]
+    np.testing.assert_array_equal(replaced.origins, states[[0, 0, 3, 3]])
+    two_bodies = n_body_shifts(states, epochs, low, high, "2-body", 6)
+    assert not len(two_bodies.slopes.values)
+
+
+def test_an_orbit_beside_jupiter_is_fitted_in_one_go():
+    rows = rows_of(STRETCHED, nights(8, every=2.0), model="n-body", sigma_rad=np.radians(0.02 / 3600))
+
+    once = determine(rows, STRETCHED * 1.0001, replace(SETTINGS, max_n_body_passes=2))
+
+    sigma = np.sqrt(np.diag(once.fitted.covariance[0]))
+    assert once.fitted.chi2[0] < 1e-2
+    assert (np.abs(once.fitted.state[0] - STRETCHED) < 0.05 * sigma).all()

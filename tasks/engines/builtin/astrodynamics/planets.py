@@ -119,6 +119,17 @@ def planet_positions(times_mjd_tdb: FloatArray) -> FloatArray:
     )
 
 
+def planetary_tides(states: FloatArray, epoch_mjd_tdb: float, times_mjd_tdb: FloatArray) -> FloatArray:
+    """Return how strongly planets stretch each orbit at most, shape (m,), 1 / d^2: the sum of mu_p / |r_p - r|^3.
+
+    Two neighbouring orbits part by this times their distance. Orbits (m, 6), of one epoch, are taken as two bodies.
+    """
+    dt = np.ascontiguousarray(times_mjd_tdb, dtype=np.float64) - epoch_mjd_tdb
+    tides = np.empty(len(states))
+    _largest_tides(np.ascontiguousarray(states), dt, planet_positions(times_mjd_tdb), _GM, tides)
+    return tides
+
+
 @functools.cache
 def _chebyshev_integrals() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return the points from -1 to 1, barycentric weights, and the matrices of the integral and the double integral.
@@ -179,6 +190,23 @@ def _longest_segments(
                     gap += (state[axis] - planets[i, p, axis]) ** 2
                     speed += (state[axis + 3] - velocities[i, p, axis]) ** 2
                 longest[k] = min(longest[k], _FRACTION_OF_PASSAGE * math.sqrt(gap / speed))
+
+
+@kernel
+def _largest_tides(states: FloatArray, dt: FloatArray, planets: FloatArray, gm: FloatArray, tides: FloatArray) -> None:
+    """Write the largest tide that each orbit meets."""
+    state = np.empty(6)
+    for k in range(states.shape[0]):
+        tides[k] = 0.0
+        for i in range(dt.size):
+            propagate_state(states[k], dt[i], state)
+            tide = 0.0
+            for p in range(gm.size):
+                gap = 0.0
+                for axis in range(3):
+                    gap += (state[axis] - planets[i, p, axis]) ** 2
+                tide += gm[p] / (gap * math.sqrt(gap))
+            tides[k] = max(tides[k], tide)
 
 
 @kernel

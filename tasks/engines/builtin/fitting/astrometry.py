@@ -66,6 +66,7 @@ def residual_and_partials(
     epoch: float,
     row: FloatArray,
     shift: FloatArray,
+    slope: FloatArray,
     light_time: float,
     residual: FloatArray,
     partials: FloatArray,
@@ -80,6 +81,8 @@ def residual_and_partials(
         Of `astrometry_rows`.
     shift
         shape (3,), au: added to the 2-body position at emission (what the other bodies did).
+    slope
+        shape (3, 6): partials of the shift with respect to the state; shape (0, 6): negligible.
     light_time
         First guess, days, of the light time; its error enters at second order only.
 
@@ -91,6 +94,9 @@ def residual_and_partials(
     emitted = np.empty(6)
     motion = np.empty((3, 6))
     propagate_position_partials(state, row[TIME] - epoch - light_time, emitted, motion)
+    for k in range(slope.shape[0]):
+        for j in range(6):
+            motion[k, j] += slope[k, j]
     p = np.empty(3)
     delay = _close_the_light_time(emitted, shift, row, light_time, p)
     distance = SPEED_OF_LIGHT * delay

@@ -81,7 +81,6 @@ def fitted_again(
         low=low,
         high=high,
         shifts=before.shifts if window is None else None,
-        shifts_of=before.shifts_of if window is None else None,
     )
     orbits = determine_orbits(
         astrometry_rows(survey, members.obs_index),

@@ -12,14 +12,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.fitting.fitted_orbits import FittedOrbits
-from tasks.engines.builtin.fitting.least_squares import evaluate, is_plausible
+from tasks.engines.builtin.fitting.fitted_orbits import AddedMotion, FittedOrbits
+from tasks.engines.builtin.fitting.least_squares import Shifts, evaluate, is_plausible
 from tasks.engines.builtin.fitting.normal_equations import accumulate, copy_values, factorize, solve
 from tasks.engines.builtin.kernels import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+Astrometry = tuple[FloatArray, Shifts, BoolArray, FloatArray]
+"""Of one orbit: rows, shifts, which detections are in use, and light times."""
 
 STRAIGHT = 0.02
 """Where one sigma along the tangent raises chi^2 by 1 within this, on both sides, the tangent will do."""
@@ -35,7 +38,7 @@ _CORRECTIONS = 6
 
 
 def with_curved_covariances(
-    rows: FloatArray, first: IntArray, fitted: FittedOrbits, shifts: FloatArray
+    rows: FloatArray, first: IntArray, fitted: FittedOrbits, shifts: AddedMotion
 ) -> FittedOrbits:
     """Return the fits with covariances that follow the bend where there is one; arguments as of `fit_orbits`."""
     known = np.flatnonzero(np.isfinite(fitted.covariance).all(axis=(1, 2)))
@@ -67,7 +70,7 @@ def with_curved_covariances(
 def _follow_each(
     rows: FloatArray,
     first: IntArray,
-    shifts: FloatArray,
+    shifts: AddedMotion,
     known: IntArray,
     epochs: FloatArray,
     states: FloatArray,
@@ -82,7 +85,8 @@ def _follow_each(
     for i in range(known.size):
         k = known[i]
         a, b = first[k], first[k + 1]
-        astrometry = (rows[a:b], shifts[a:b], used[a:b], light_time[a:b].copy())
+        own_shifts = (shifts.values[a:b], shifts.slopes[a:b], shifts.origins[k])
+        astrometry = (rows[a:b], own_shifts, used[a:b], light_time[a:b].copy())
         if _is_straight(astrometry, epochs[k], states[k], chi2[k], tangents[i]):
             continue
         _second_moment(astrometry, epochs[k], states[k], chi2[k], scale[i], weakest[i], tangents[i], covariance[k])
@@ -90,7 +94,7 @@ def _follow_each(
 
 @kernel
 def _is_straight(
-    astrometry: tuple[FloatArray, FloatArray, BoolArray, FloatArray],
+    astrometry: Astrometry,
     epoch: float,
     state: FloatArray,
     chi2: float,
@@ -110,7 +114,7 @@ def _is_straight(
 
 @kernel
 def _second_moment(
-    astrometry: tuple[FloatArray, FloatArray, BoolArray, FloatArray],
+    astrometry: Astrometry,
     epoch: float,
     state: FloatArray,
     chi2: float,
@@ -157,7 +161,7 @@ def _add_square(point: FloatArray, state: FloatArray, weight: float, moment: Flo
 
 @kernel
 def _correct_across(
-    astrometry: tuple[FloatArray, FloatArray, BoolArray, FloatArray],
+    astrometry: Astrometry,
     epoch: float,
     scale: FloatArray,
     weakest: FloatArray,

@@ -35,9 +35,8 @@ class FitStart:
     #: shape (c,): span of the shifts beyond the arcs, MJD TDB; None: the arcs.
     low: FloatArray | None = None
     high: FloatArray | None = None
-    #: Shifts that are there already, and the states (c, 6) they were computed for; None: none.
+    #: Shifts that are there already; None: none.
     shifts: Shifts | None = None
-    shifts_of: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -47,20 +46,14 @@ class DeterminedOrbits:
     fitted: FittedOrbits
     #: n-body minus 2-body positions, over the spans that were asked for.
     shifts: Shifts
-    #: shape (c, 6): the states that the shifts were computed for.
-    shifts_of: FloatArray
 
     def only(self, orbits: IntArray, members: IntArray) -> "DeterminedOrbits":
         """Return some orbits with their detections, given by their rows."""
-        return DeterminedOrbits(self.fitted.only(orbits, members), self.shifts.of(orbits), self.shifts_of[orbits])
+        return DeterminedOrbits(self.fitted.only(orbits, members), self.shifts.of(orbits))
 
     def joined(self, other: "DeterminedOrbits") -> "DeterminedOrbits":
         """Return these orbits, then the others."""
-        return DeterminedOrbits(
-            self.fitted.joined(other.fitted),
-            self.shifts.joined(other.shifts),
-            np.concatenate([self.shifts_of, other.shifts_of]),
-        )
+        return DeterminedOrbits(self.fitted.joined(other.fitted), self.shifts.joined(other.shifts))
 
     def force_models(self, settings: OrbitDeterminationSettings) -> list[str]:
         """Describe each orbit's force model."""
@@ -113,23 +106,21 @@ def determine_orbits(
     owner = np.repeat(np.arange(len(start.states)), np.diff(first))
     emission = rows[:, TIME] - light_times(rows, first, start.states, start.epochs)
     fitted = fit_orbits(rows, first, start.states, start.epochs, limits, shifts.at(owner, emission), start.used)
-    made_with = start.states if start.shifts_of is None else start.shifts_of
     for _ in range(settings.max_n_body_passes - 1):
-        moving = np.flatnonzero(_still_moving(rows, first, made_with, fitted, shifts))
+        moving = np.flatnonzero(_still_moving(rows, first, fitted, shifts))
         if len(moving) == 0:
             break
         members, own_first = members_of(first, moving)
         again = FitStart(
             fitted.state[moving], fitted.epoch[moving], fitted.used[members], shifts.low[moving], shifts.high[moving]
         )
-        made_with = made_with.copy()
-        made_with[moving] = again.states
-        shifts = shifts.with_replaced(moving, _shifts(rows[members], own_first, again, settings))
+        own_shifts = _shifts(rows[members], own_first, again, settings)
+        shifts = shifts.with_replaced(moving, own_shifts)
         emission = rows[members, TIME] - fitted.light_time[members]
-        at_members = shifts.at(np.repeat(moving, np.diff(own_first)), emission)
+        at_members = own_shifts.at(np.repeat(np.arange(len(moving)), np.diff(own_first)), emission)
         part = fit_orbits(rows[members], own_first, again.states, again.epochs, limits, at_members, again.used)
         fitted = with_replaced(fitted, part, moving, members)
-    return DeterminedOrbits(fitted, shifts, made_with)
+    return DeterminedOrbits(fitted, shifts)
 
 
 def _shifts(rows: FloatArray, first: IntArray, start: FitStart, settings: OrbitDeterminationSettings) -> Shifts:
@@ -145,21 +136,23 @@ def _shifts(rows: FloatArray, first: IntArray, start: FitStart, settings: OrbitD
     return n_body_shifts(start.states, start.epochs, low, high, model, settings.n_body_times)
 
 
-def _still_moving(
-    rows: FloatArray, first: IntArray, before: FloatArray, fitted: FittedOrbits, shifts: Shifts
-) -> BoolArray:
+def _still_moving(rows: FloatArray, first: IntArray, fitted: FittedOrbits, shifts: Shifts) -> BoolArray:
     """Return which orbits moved so far that their shifts would change by more than `NEGLIGIBLE_SIGMAS`.
 
     A shift is a tide: moving the orbit by d changes it by about d over the distance to what raises it. That is taken
-    as 1 au, or the distance from the observer where it is less, and twice as much for safety.
+    as 1 au, or the distance from the observer where it is less, and twice as much for safety. Where a planet is near,
+    the slopes say it.
     """
     starts = first[:-1]
-    step = np.abs(fitted.state - before)
+    step = fitted.state - shifts.origins
     span = np.maximum.reduceat(np.abs(rows[:, TIME] - np.repeat(fitted.epoch, np.diff(first))), starts)
     moved = np.linalg.norm(step[:, :3], axis=1) + span * np.linalg.norm(step[:, 3:], axis=1)
     closest = np.minimum.reduceat(fitted.light_time, starts) * SPEED_OF_LIGHT
     largest = np.linalg.norm(shifts.values, axis=2).max(axis=1)
     weight = np.maximum.reduceat(rows[:, WEIGHT_EAST], starts)
-    change = 2.0 * largest * moved / np.minimum(closest, 1.0) / closest * weight
-    moving: BoolArray = (change > NEGLIGIBLE_SIGMAS) & np.isfinite(fitted.chi2)
+    change = 2.0 * largest * moved / np.minimum(closest, 1.0)
+    steep = np.flatnonzero(shifts.slopes.row >= 0)
+    by_slopes = np.einsum("stak,sk->sta", shifts.slopes.values[shifts.slopes.row[steep]], step[steep])
+    change[steep] = np.maximum(change[steep], np.linalg.norm(by_slopes, axis=2).max(axis=1))
+    moving: BoolArray = (change / closest * weight > NEGLIGIBLE_SIGMAS) & np.isfinite(fitted.chi2)
     return moving

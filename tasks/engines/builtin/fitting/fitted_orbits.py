@@ -1,6 +1,7 @@
 """What a fit is asked for and what it gives: limits, and orbits with their residuals and covariances, as arrays."""
 
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,22 @@ from scipy.stats import chi2 as chi2_distribution
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+class AddedMotion(NamedTuple):
+    """What is added to the two-body positions of c orbits at m detections: what the other bodies did."""
+
+    #: shape (m, 3): au, for the orbits' own origins.
+    values: FloatArray
+    #: shape (m, 3, 6): their partials with respect to the state; shape (0, 3, 6) where no orbit needs them.
+    slopes: FloatArray
+    #: shape (c, 6): the states for which the values are.
+    origins: FloatArray
+
+
+def no_added_motion(orbits: int, detections: int) -> AddedMotion:
+    """Return that of two bodies."""
+    return AddedMotion(np.zeros((detections, 3)), np.zeros((0, 3, 6)), np.zeros((orbits, 6)))
 
 
 @dataclass(frozen=True)

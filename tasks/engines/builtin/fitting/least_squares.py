@@ -18,13 +18,16 @@ from tasks.engines.builtin.fitting.astrometry import (
     predicted_place,
     residual_and_partials,
 )
-from tasks.engines.builtin.fitting.fitted_orbits import FitLimits, FittedOrbits
+from tasks.engines.builtin.fitting.fitted_orbits import AddedMotion, FitLimits, FittedOrbits, no_added_motion
 from tasks.engines.builtin.fitting.normal_equations import accumulate, copy_values, factorize, invert, solve
 from tasks.engines.builtin.kernels import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+Shifts = tuple[FloatArray, FloatArray, FloatArray]
+"""Of one orbit: values (m, 3), slopes (m, 3, 6) or (0, 3, 6), and the origin (6,), as in `AddedMotion`."""
 
 CLOSEST_TO_SUN, FARTHEST_FROM_SUN = 0.01, 300.0
 """Heliocentric distances, au, between which a fit may wander."""
@@ -50,7 +53,7 @@ def fit_orbits(
     states: FloatArray,
     epochs: FloatArray,
     limits: FitLimits,
-    shifts: FloatArray | None = None,
+    shifts: AddedMotion | None = None,
     used: BoolArray | None = None,
 ) -> FittedOrbits:
     """Fit c orbits, each to its own detections.
@@ -63,8 +66,8 @@ def fit_orbits(
         Detections of orbit k are rows `first[k]:first[k + 1]`.
     states, epochs : shapes (c, 6) and (c,)
         Where the fits start.
-    shifts : shape (m, 3)
-        Added to the 2-body positions, au; None: nothing.
+    shifts
+        Added to the 2-body positions; None: nothing.
     used : shape (m,)
         Detections in use at the start; None: all.
     """
@@ -83,7 +86,7 @@ def fit_orbits(
     _fit_each(
         rows,
         np.ascontiguousarray(first, dtype=np.int64),
-        np.zeros((m, 3)) if shifts is None else shifts,
+        no_added_motion(c, m) if shifts is None else shifts,
         (
             limits.max_iterations,
             limits.largest_chi2(int(np.diff(first).max(initial=0))),
@@ -108,7 +111,7 @@ def fit_orbits(
 def _fit_each(
     rows: FloatArray,
     first: IntArray,
-    shifts: FloatArray,
+    shifts: AddedMotion,
     limits: tuple[int, FloatArray, float, float, int],
     epochs: FloatArray,
     states: FloatArray,
@@ -126,7 +129,7 @@ def _fit_each(
         partials = np.empty((b - a, 2, 6))
         chi2[k], iterations[k], converged[k] = _fit_with_rejection(
             rows[a:b],
-            shifts[a:b],
+            (shifts.values[a:b], shifts.slopes[a:b], shifts.origins[k]),
             limits,
             epochs[k],
             states[k],
@@ -142,7 +145,7 @@ def _fit_each(
 @kernel
 def _fit_with_rejection(
     rows: FloatArray,
-    shifts: FloatArray,
+    shifts: Shifts,
     limits: tuple[int, FloatArray, float, float, int],
     epoch: float,
     state: FloatArray,
@@ -159,7 +162,7 @@ def _fit_with_rejection(
     max_iterations, largest_chi2, outlier_chi2, max_fraction, min_observations = limits
     m = rows.shape[0]
     fewest = max(min_observations, m - int(max_fraction * m))
-    _first_light_times(rows, shifts, epoch, state, light_time)
+    _first_light_times(rows, shifts[0], epoch, state, light_time)
     chi2, iterations, converged = _fit(
         rows, shifts, max_iterations, epoch, state, normal, residuals, partials, used, light_time
     )
@@ -238,7 +241,7 @@ def _extreme_detections(
 @kernel
 def _fit(
     rows: FloatArray,
-    shifts: FloatArray,
+    shifts: Shifts,
     max_iterations: int,
     epoch: float,
     state: FloatArray,
@@ -307,7 +310,7 @@ def _copy_fit(residuals: FloatArray, partials: FloatArray, to_residuals: FloatAr
 @kernel
 def evaluate(
     rows: FloatArray,
-    shifts: FloatArray,
+    shifts: Shifts,
     epoch: float,
     state: FloatArray,
     residuals: FloatArray,
@@ -316,10 +319,18 @@ def evaluate(
     light_time: FloatArray,
 ) -> float:
     """Write residuals and partials of all detections, return chi^2 of those in use (inf: cannot be predicted)."""
+    values, slopes, origin = shifts
+    shift, slope = np.empty(3), np.empty((0, 6))
     chi2 = 0.0
     for i in range(rows.shape[0]):
+        copy_values(values[i], shift)
+        if slopes.shape[0] > 0:
+            slope = slopes[i]
+            for axis in range(3):
+                for k in range(6):
+                    shift[axis] += slope[axis, k] * (state[k] - origin[k])
         light_time[i] = residual_and_partials(
-            state, epoch, rows[i], shifts[i], light_time[i], residuals[i], partials[i]
+            state, epoch, rows[i], shift, slope, light_time[i], residuals[i], partials[i]
         )
         if not math.isfinite(light_time[i]):
             return math.inf

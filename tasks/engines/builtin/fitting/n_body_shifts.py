@@ -5,7 +5,7 @@ neighbouring orbits. So it is integrated once or twice per orbit and taken at fe
 the fit itself moves in two bodies.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from tasks.engines.builtin.astrodynamics import assist, planets
 from tasks.engines.builtin.astrodynamics.n_body import ForceModel
 from tasks.engines.builtin.astrodynamics.two_body import positions_of_many
+from tasks.engines.builtin.fitting.fitted_orbits import AddedMotion
+from tasks.engines.builtin.fitting.slopes import Slopes, no_slopes
 from tasks.engines.builtin.kernels import kernel
 
 FloatArray = NDArray[np.float64]
@@ -23,6 +25,17 @@ TOO_CLOSE_TO_ASTEROID_AU = 0.02
 """An orbit this close to one of ASSIST's asteroids may be that asteroid, and would be attracted by itself. Its shift
 is computed this far away instead, where the asteroid's own pull is below 1e-9 au in two weeks, and that of the
 planets is the same to one percent."""
+
+
+STEEP = 5e-6
+"""Largest tide, times half the square of `_STEEP_DAYS`, up to which partials need no slopes: a week's arc tells the
+directions of an orbit apart to 1e-5 of each other. Jupiter passes it within 1.1 au, the Earth within 0.16."""
+
+_STEEP_DAYS = 7.0
+"""The arc for which `STEEP` is said; a longer one tells more, as its tides do more."""
+
+_SLOPE_STEP = 1e-4
+"""Relative change of the state from which slopes are taken: a thousandth of the distance to a planet, at most."""
 
 
 @dataclass(frozen=True)
@@ -36,27 +49,52 @@ class Shifts:
     values: FloatArray
     #: shape (c,): False for those.
     is_n_body: BoolArray
+    #: How they change with the orbit, where they do.
+    slopes: Slopes
+    #: shape (c, 6): the states that they were computed for.
+    origins: FloatArray
 
-    def at(self, owner: IntArray, mjd_tdb: FloatArray) -> FloatArray:
-        """Return the shifts, shape (m, 3), of orbits `owner` at the times of light emission, within their spans."""
+    def at(self, owner: IntArray, mjd_tdb: FloatArray) -> AddedMotion:
+        """Return the shifts of orbits `owner`, shape (m,), at the times of light emission, within their spans."""
         shifts = np.empty((len(mjd_tdb), 3))
-        _interpolate_many(self.low, self.high, self.values, owner, mjd_tdb, shifts)
-        return shifts
+        _interpolate_many(self.low[owner], self.high[owner], self.values, owner, mjd_tdb, shifts)
+        slopes = np.zeros((len(mjd_tdb) if len(self.slopes.values) > 0 else 0, 18))
+        if len(slopes) > 0:
+            steep = np.flatnonzero(self.slopes.row[owner] >= 0)
+            values = np.ascontiguousarray(self.slopes.values.reshape(*self.slopes.values.shape[:2], 18))
+            part = np.empty((len(steep), 18))
+            low, high = self.low[owner[steep]], self.high[owner[steep]]
+            _interpolate_many(low, high, values, self.slopes.row[owner[steep]], mjd_tdb[steep], part)
+            slopes[steep] = part
+        return AddedMotion(shifts, slopes.reshape(-1, 3, 6), self.origins)
 
     def of(self, orbits: IntArray) -> "Shifts":
         """Return those of some orbits."""
-        return Shifts(self.low[orbits], self.high[orbits], self.values[orbits], self.is_n_body[orbits])
+        return Shifts(
+            self.low[orbits],
+            self.high[orbits],
+            self.values[orbits],
+            self.is_n_body[orbits],
+            self.slopes.of(orbits),
+            self.origins[orbits],
+        )
 
     def joined(self, other: "Shifts") -> "Shifts":
         """Return these, then the others."""
-        return Shifts(*(np.concatenate([getattr(self, each.name), getattr(other, each.name)]) for each in fields(self)))
+        return Shifts(
+            np.concatenate([self.low, other.low]),
+            np.concatenate([self.high, other.high]),
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.is_n_body, other.is_n_body]),
+            self.slopes.joined(other.slopes),
+            np.concatenate([self.origins, other.origins]),
+        )
 
     def with_replaced(self, orbits: IntArray, part: "Shifts") -> "Shifts":
         """Return these, with those of some orbits as in the part."""
-        changed = Shifts(self.low.copy(), self.high.copy(), self.values.copy(), self.is_n_body.copy())
-        changed.low[orbits], changed.high[orbits] = part.low, part.high
-        changed.values[orbits], changed.is_n_body[orbits] = part.values, part.is_n_body
-        return changed
+        place = np.arange(len(self.low))
+        place[orbits] = len(self.low) + np.arange(len(orbits))
+        return self.joined(part).of(place)
 
 
 def n_body_shifts(
@@ -75,9 +113,17 @@ def n_body_shifts(
     n_times : int
         Times at which the shifts are computed.
     """
-    shifts = Shifts(low.copy(), high.copy(), np.zeros((len(low), n_times, 3)), np.zeros(len(low), np.bool_))
+    shifts = Shifts(
+        low.copy(),
+        high.copy(),
+        np.zeros((len(low), n_times, 3)),
+        np.zeros(len(low), np.bool_),
+        no_slopes(len(low), n_times),
+        np.array(states),
+    )
     if model == "2-body":
         return shifts
+    steep, slopes = [], [shifts.slopes.values]
     for epoch in np.unique(epochs):
         orbits = np.flatnonzero(epochs == epoch)
         shifts.low[orbits], shifts.high[orbits] = low[orbits].min(), high[orbits].max()
@@ -86,7 +132,29 @@ def n_body_shifts(
         shifts.is_n_body[orbits] = np.isfinite(moved).all(axis=(1, 2))
         moved[~shifts.is_n_body[orbits]] = 0.0
         shifts.values[orbits] = moved
-    return shifts
+        stretched = orbits[shifts.is_n_body[orbits] & _are_steep(states[orbits], epoch, points)]
+        steep.append(stretched)
+        slopes.append(_slopes(states[stretched], epoch, points, shifts.values[stretched], model))
+    shifts.slopes.row[np.concatenate([np.empty(0, np.int64), *steep])] = np.arange(sum(map(len, steep)))
+    return replace(shifts, slopes=Slopes(shifts.slopes.row, np.concatenate(slopes)))
+
+
+def _are_steep(states: FloatArray, epoch: float, points: FloatArray) -> BoolArray:
+    """Return which orbits a planet stretches so much that their partials must know of it."""
+    steep: BoolArray = 0.5 * _STEEP_DAYS**2 * planets.planetary_tides(states, epoch, points) > STEEP
+    return steep
+
+
+def _slopes(states: FloatArray, epoch: float, points: FloatArray, values: FloatArray, model: ForceModel) -> FloatArray:
+    """Return the partials of the shifts with respect to the states, shape (s, k, 3, 6), by differences."""
+    slopes = np.empty((*values.shape, 6))
+    for part in (slice(0, 3), slice(3, 6)):
+        step = _SLOPE_STEP * np.linalg.norm(states[:, part], axis=1)
+        for axis in range(part.start, part.stop):
+            beside = states.copy()
+            beside[:, axis] += step
+            slopes[..., axis] = (_SHIFTS_OF[model](beside, epoch, points) - values) / step[:, None, None]
+    return np.nan_to_num(slopes)
 
 
 def _planetary_shifts(states: FloatArray, epoch: float, times: FloatArray) -> FloatArray:
@@ -110,7 +178,7 @@ def chebyshev_points(low: float, high: float, count: int) -> FloatArray:
 
 @kernel
 def interpolate(low: float, high: float, values: FloatArray, time: float, out: FloatArray) -> None:
-    """Write the polynomial through values (k, 3) at the Chebyshev points from low to high, at a time.
+    """Write the polynomial through values (k, w) at the Chebyshev points from low to high, at a time.
 
     Barycentric formula with the weights of the Chebyshev extrema (Berrut & Trefethen 2004, SIAM Review 46, 501,
     eq. 4.2 and 5.4): stable at any degree.
@@ -122,16 +190,16 @@ def interpolate(low: float, high: float, values: FloatArray, time: float, out: F
     for j in range(k):
         gap = x + np.cos(np.pi * j / (k - 1))
         if abs(gap) < 1e-14:
-            for axis in range(3):
+            for axis in range(out.size):
                 out[axis] = values[j, axis]
             return
         weight = (1.0 if j % 2 == 0 else -1.0) / gap
         if j in (0, k - 1):
             weight *= 0.5
         total += weight
-        for axis in range(3):
+        for axis in range(out.size):
             out[axis] += weight * values[j, axis]
-    for axis in range(3):
+    for axis in range(out.size):
         out[axis] /= total
 
 
@@ -139,9 +207,9 @@ def interpolate(low: float, high: float, values: FloatArray, time: float, out: F
 def _interpolate_many(
     low: FloatArray, high: FloatArray, values: FloatArray, owner: IntArray, times: FloatArray, out: FloatArray
 ) -> None:
+    """Do so for many times; low and high (m,) are of each, values (c, k, w) of their owners."""
     for row in range(times.size):
-        k = owner[row]
-        interpolate(low[k], high[k], values[k], times[row], out[row])
+        interpolate(low[row], high[row], values[owner[row]], times[row], out[row])
 
 
 def _away_from_asteroids(states: FloatArray, epoch: float) -> FloatArray:
