@@ -24,12 +24,17 @@ DEFAULT_OUTPUT = Path("thor_output")
 """Where outputs go when nobody says otherwise: a directory of the job's name in it."""
 
 
+SHOWN_PICTURES = 3
+"""So many of the pictures are put beside the flow run: a page of Prefect should stay below 200 kB."""
+
+
 @dataclass(frozen=True)
 class Collected(JobProgress):
     """Counts of tasks, and what was brought home."""
 
     recovered_orbits: int = 0
     output: str = ""
+    report: str = ""
 
 
 @flow(name="thor-collect", flow_run_name="{job_id}", description="Bring a job's outputs home and merge them.")
@@ -47,15 +52,19 @@ def collect_job(job_id: str, bucket: str | None = None, output: Path | None = No
     watch = JobWatch(store, layout, manifest.task_ids)
     watch.look()
     results = bring_home(watch, manifest, output=output)
-    return Collected(**vars(watch.progress), recovered_orbits=len(results.merged.orbits), output=str(results.output))
+    return Collected(
+        **vars(watch.progress),
+        recovered_orbits=len(results.merged.orbits),
+        output=str(results.output),
+        report=str(results.report),
+    )
 
 
 def bring_home(watch: JobWatch, manifest: Manifest, *, output: Path | None) -> JobResults:
     """Collect as a Prefect task, and show what was found."""
     collect = steps.collect if instrument.is_in_run() else collect_results
-    orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))
     output = (output or DEFAULT_OUTPUT / manifest.job_id).absolute()
-    results: JobResults = collect(watch, orbit_ids=orbit_ids, output=output)
+    results: JobResults = collect(watch, manifest=manifest, output=output)
     show_results(results, job_id=watch.layout.job_id)
     return results
 
@@ -74,7 +83,7 @@ def show_results(results: JobResults, *, job_id: str) -> None:
     key = f"thor-job-{job_id}".lower()
     instrument.show_table(f"{key}-tasks", rows, f"Tasks of job {job_id}")
     title = f"Job {job_id}: {len(results.merged.orbits)} recovered orbits"
-    pictures = [(picture.title, picture.body) for picture in results.pictures]
+    pictures = [(picture.title, picture.png) for picture in results.pictures[:SHOWN_PICTURES]]
     instrument.show_pictures(f"{key}-results", title, pictures)
 
 
@@ -102,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"finished; {command_line.counted(found.recovered_orbits, 'recovered orbit')}."
         )
         command_line.print_line(f"Outputs: {found.output}")
+        command_line.print_line(f"Report:  {found.report}")
     return command_line.DONE if found.succeeded == found.total else command_line.FAILED
 
 

@@ -11,9 +11,9 @@ from flows.local_processes import PrefectServer
 from tasks.engines.settings import EngineSettings
 from tasks.jobs.collect import CollectedTask
 from tasks.jobs.inputs import JobInputs
+from tasks.jobs.report import seconds_of
 from tasks.jobs.results import JobResults
 from tasks.records.manifest import Manifest
-from tasks.records.status import Status
 
 MOST_ROWS = 60
 """A table on a terminal shows at most so many tasks; of a larger job those that failed."""
@@ -71,6 +71,9 @@ def report_of(outcome: JobOutcome) -> dict[str, Any]:
         "job_id": outcome.manifest.job_id,
         "bucket": outcome.manifest.bucket,
         "output": str(outcome.results.output),
+        "report": str(outcome.results.report),
+        "orbits": str(outcome.results.orbits),
+        "plots": str(outcome.results.plots),
         "tasks": rows,
         "totals": totals,
     }
@@ -83,17 +86,10 @@ def _task_row(task: CollectedTask) -> Row:
         "orbit_id": task.orbit_id,
         "state": status.state,
         "attempts": status.attempt,
-        "seconds": _seconds(status),
+        "seconds": seconds_of(status),
         "error_kind": status.error_kind,
         "error": status.error,
     }
-
-
-def _seconds(status: Status) -> float | None:
-    """Return the time from claim to end by the worker's clock: for people, nothing is decided on it."""
-    if status.started_at is None or status.updated_at is None:
-        return None
-    return round((status.updated_at - status.started_at).total_seconds(), 2)
 
 
 def _judge(rows: list[Row], outcome: JobOutcome) -> Row:
@@ -142,7 +138,10 @@ def _print_report(report: Mapping[str, Any], server: PrefectServer | None) -> No
             f"findable objects, {totals['observation_completeness']:.1%} of their observations), "
             f"purity {totals['purity']:.1%}."
         )
-    command_line.print_line(f"Outputs: {report['output']}")
+    command_line.print_line(f"Report:  {report['report']}")
+    command_line.print_line(f"Orbits:  {report['orbits']}")
+    command_line.print_line(f"Plots:   {report['plots']}")
+    command_line.print_line(f"Outputs: {report['output']} (of each task, in tasks/)")
     command_line.print_line(f"Bucket:  {report['bucket']} (job {report['job_id']})")
     if server is not None and server.home is not None:
         command_line.print_line(f"Runs:    PREFECT_HOME={server.home} prefect server start, then http://127.0.0.1:4200")

@@ -3,7 +3,7 @@
 None is cached or persisted by Prefect: the bucket is the truth, and each step may run twice.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prefect import task, unmapped
@@ -64,9 +64,9 @@ def monitor(watch: JobWatch, *, on_look: Callable[[list[TaskId]], None], pause_s
 
 
 @task(name="collect", task_run_name="collect", cache_policy=NO_CACHE)
-def collect(watch: JobWatch, *, orbit_ids: Mapping[TaskId, str], output: Path) -> JobResults:
-    """Download the outputs of every task that has come to an end, and merge them."""
-    return collect_results(watch, orbit_ids=orbit_ids, output=output)
+def collect(watch: JobWatch, *, manifest: Manifest, output: Path) -> JobResults:
+    """Download the outputs of every task that has come to an end, merge them and report them."""
+    return collect_results(watch, manifest=manifest, output=output)
 
 
 class ShownSubmitSteps(SubmitSteps):

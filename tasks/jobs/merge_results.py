@@ -8,8 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tasks.engines.tables import RECOVERED_ORBIT_MEMBERS, RECOVERED_ORBITS
 from tasks.jobs.checkpoints import table_from_parquet
@@ -24,6 +26,11 @@ MEMBERS_FILE = "recovered_orbit_members"
 FOUND_BY = (pa.field("task_id", pa.string()), pa.field("found_by", pa.string()), pa.field("num_found_by", pa.int64()))
 """Task whose orbit stands for the object; test orbits that found it, joined by ';'; and their number."""
 
+TABLES_PRESSED_AT_ONCE = 256
+"""So many tables of tasks are kept as they came; then they become one, which takes a tenth of the memory."""
+
+IntArray = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class MergedResults:
@@ -36,84 +43,129 @@ class MergedResults:
     n_before: int
 
 
-@dataclass
-class _Candidate:
-    """One orbit of one task."""
+class _Pile:
+    """Many small tables that become one."""
 
-    table: int
-    row: int
-    orbit_id: str
-    task_id: str
-    test_orbit_id: str
-    rank: tuple[float, float, str, str]
-    members: frozenset[str]
+    def __init__(self, schema: pa.Schema) -> None:
+        self._pressed = [schema.empty_table()]
+        self._loose: list[pa.Table] = []
+        self.n_rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        self._loose.append(table)
+        self.n_rows += len(table)
+        if len(self._loose) >= TABLES_PRESSED_AT_ONCE:
+            self._press()
+
+    def whole(self) -> pa.Table:
+        self._press()
+        return pa.concat_tables(self._pressed).combine_chunks()
+
+    def _press(self) -> None:
+        if self._loose:
+            self._pressed.append(pa.concat_tables(self._loose).combine_chunks())
+            self._loose.clear()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Orbits of all tasks, in the order of the tasks."""
+
+    orbits: pa.Table
+    members: pa.Table
+    #: Row in `members` -> row in `orbits`.
+    owner: IntArray
+    #: Row in `orbits` -> number of the task in the two lists.
+    task: IntArray
+    task_ids: list[str]
+    test_orbit_ids: list[str]
 
 
 def merge_results(tasks: Iterable[CollectedTask]) -> MergedResults:
-    """Merge the recovered orbits of all tasks that have any."""
-    orbit_tables: list[pa.Table] = []
-    member_tables: list[pa.Table] = []
-    candidates: list[_Candidate] = []
-    for task in tasks:
-        orbits, members = task.read(f"{ORBITS_FILE}.parquet"), task.read(f"{MEMBERS_FILE}.parquet")
-        if orbits is not None and members is not None:
-            orbit_tables.append(table_from_parquet(orbits))
-            member_tables.append(table_from_parquet(members))
-            candidates += _candidates(task, orbit_tables[-1], member_tables[-1], number=len(orbit_tables) - 1)
-    objects = _objects(candidates)
+    """Merge the recovered orbits of all tasks that have any. Each task's tables are read once, one after the other."""
+    found = _gathered(tasks)
+    objects = _objects(_ranked(found), _used_members(found))
     return MergedResults(
-        orbits=_orbits_of(objects, orbit_tables),
-        members=_members_of(objects, member_tables),
-        n_before=len(candidates),
+        orbits=_orbits_of(objects, found),
+        members=_members_of(objects, found),
+        n_before=len(found.orbits),
     )
 
 
-def _candidates(task: CollectedTask, orbits: pa.Table, members: pa.Table, *, number: int) -> list[_Candidate]:
-    obs_of_orbit: dict[str, set[str]] = defaultdict(set)
-    in_use = members.filter(pc.equal(members["outlier"], 0)) if "outlier" in members.column_names else members
-    for orbit_id, obs_id in zip(in_use["orbit_id"].to_pylist(), in_use["obs_id"].to_pylist(), strict=True):
-        obs_of_orbit[orbit_id].add(obs_id)
-    columns = (orbits["orbit_id"].to_pylist(), orbits["num_obs"].to_pylist(), orbits["rchi2"].to_pylist())
-    return [
-        _Candidate(
-            table=number,
-            row=row,
-            orbit_id=orbit_id,
-            task_id=task.task_id,
-            test_orbit_id=task.orbit_id,
-            rank=(-num_obs, rchi2, orbit_id, task.task_id),
-            members=frozenset(obs_of_orbit[orbit_id]),
-        )
-        for row, (orbit_id, num_obs, rchi2) in enumerate(zip(*columns, strict=True))
+def _gathered(tasks: Iterable[CollectedTask]) -> _Found:
+    orbit_pile, member_pile = _Pile(RECOVERED_ORBITS), _Pile(RECOVERED_ORBIT_MEMBERS)
+    owners: list[IntArray] = []
+    counts: list[int] = []
+    task_ids: list[str] = []
+    test_orbit_ids: list[str] = []
+    for task in tasks:
+        orbits_body, members_body = task.read(f"{ORBITS_FILE}.parquet"), task.read(f"{MEMBERS_FILE}.parquet")
+        if orbits_body is None or members_body is None:
+            continue
+        orbits, members = table_from_parquet(orbits_body), table_from_parquet(members_body)
+        row_in_task = pc.index_in(members["orbit_id"], orbits["orbit_id"].combine_chunks()).to_numpy()
+        owners.append(row_in_task.astype(np.int64) + orbit_pile.n_rows)
+        counts.append(len(orbits))
+        task_ids.append(task.task_id)
+        test_orbit_ids.append(task.orbit_id)
+        orbit_pile.add(orbits)
+        member_pile.add(members)
+    return _Found(
+        orbits=orbit_pile.whole(),
+        members=member_pile.whole(),
+        owner=np.concatenate([np.empty(0, np.int64), *owners]),
+        task=np.repeat(np.arange(len(counts)), counts),
+        task_ids=task_ids,
+        test_orbit_ids=test_orbit_ids,
+    )
+
+
+def _ranked(found: _Found) -> list[int]:
+    """Return the rows of the orbits, the best one first."""
+    columns = (found.orbits[name].to_pylist() for name in ("num_obs", "rchi2", "orbit_id"))
+    ranks = [
+        (-num_obs, rchi2, orbit_id, found.task_ids[task], row)
+        for row, (num_obs, rchi2, orbit_id, task) in enumerate(zip(*columns, found.task.tolist(), strict=True))
     ]
+    return [rank[-1] for rank in sorted(ranks)]
 
 
-def _objects(candidates: list[_Candidate]) -> list[list[_Candidate]]:
-    """Group the orbits by object; the first of each group stands for it."""
-    objects: list[list[_Candidate]] = []
-    objects_of_obs: dict[str, list[int]] = defaultdict(list)
-    for candidate in sorted(candidates, key=lambda each: each.rank):
+def _used_members(found: _Found) -> list[list[int]]:
+    """Return for each orbit the numbers of the detections in use: one number for one id in all tasks."""
+    numbers = found.members["obs_id"].combine_chunks().dictionary_encode()
+    if isinstance(numbers, pa.ChunkedArray):
+        numbers = numbers.unify_dictionaries().combine_chunks()
+    used = np.flatnonzero(found.members["outlier"].to_numpy() == 0)
+    ordered = used[np.argsort(found.owner[used], kind="stable")]
+    ends = np.cumsum(np.bincount(found.owner[used], minlength=len(found.orbits)))
+    return [part.tolist() for part in np.split(numbers.indices.to_numpy()[ordered], ends[:-1])] if len(ends) else []
+
+
+def _objects(ranked: Sequence[int], members: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Group the orbits, by their rows, by object; the first of each group stands for it."""
+    objects: list[list[int]] = []
+    objects_of_obs: dict[int, list[int]] = defaultdict(list)
+    for row in ranked:
+        own = set(members[row])
         shared: dict[int, int] = defaultdict(int)
-        for obs_id in candidate.members:
-            for number in objects_of_obs[obs_id]:
+        for obs in own:
+            for number in objects_of_obs[obs]:
                 shared[number] += 1
         best = max(shared, key=lambda number: (shared[number], -number), default=None)
-        if best is not None and shared[best] >= SHARED_FRACTION * len(candidate.members):
-            objects[best].append(candidate)
+        if best is not None and shared[best] >= SHARED_FRACTION * len(own):
+            objects[best].append(row)
             continue
-        for obs_id in candidate.members:
-            objects_of_obs[obs_id].append(len(objects))
-        objects.append([candidate])
+        for obs in own:
+            objects_of_obs[obs].append(len(objects))
+        objects.append([row])
     return objects
 
 
-def _orbits_of(objects: Sequence[Sequence[_Candidate]], tables: Sequence[pa.Table]) -> pa.Table:
-    if not objects:
-        return pa.schema([*RECOVERED_ORBITS, *FOUND_BY]).empty_table()
-    rows = pa.concat_tables([tables[found[0].table].slice(found[0].row, 1) for found in objects])
-    test_orbits = [sorted({each.test_orbit_id for each in found}) for found in objects]
+def _orbits_of(objects: Sequence[Sequence[int]], found: _Found) -> pa.Table:
+    rows = found.orbits.take(pa.array([group[0] for group in objects], pa.int64()))
+    test_orbits = [sorted({found.test_orbit_ids[found.task[row]] for row in group}) for group in objects]
     columns = [
-        pa.array([found[0].task_id for found in objects], pa.string()),
+        pa.array([found.task_ids[found.task[group[0]]] for group in objects], pa.string()),
         pa.array([";".join(names) for names in test_orbits], pa.string()),
         pa.array([len(names) for names in test_orbits], pa.int64()),
     ]
@@ -122,16 +174,14 @@ def _orbits_of(objects: Sequence[Sequence[_Candidate]], tables: Sequence[pa.Tabl
     return rows.combine_chunks()
 
 
-def _members_of(objects: Sequence[Sequence[_Candidate]], tables: Sequence[pa.Table]) -> pa.Table:
-    if not objects:
-        return RECOVERED_ORBIT_MEMBERS.empty_table()
-    rows_of_orbit = [_rows_of_each_orbit(table) for table in tables]
-    parts = [tables[found[0].table].take(rows_of_orbit[found[0].table][found[0].orbit_id]) for found in objects]
-    return pa.concat_tables(parts).combine_chunks()
-
-
-def _rows_of_each_orbit(members: pa.Table) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, orbit_id in enumerate(members["orbit_id"].to_pylist()):
-        rows[orbit_id].append(row)
-    return rows
+def _members_of(objects: Sequence[Sequence[int]], found: _Found) -> pa.Table:
+    """Return the members of the orbits that stand for objects, with `orbit_index` the row among these."""
+    place = np.full(len(found.orbits), -1, np.int64)
+    place[[group[0] for group in objects]] = np.arange(len(objects))
+    owner = place[found.owner]
+    kept = np.flatnonzero(owner >= 0)
+    kept = kept[np.argsort(owner[kept], kind="stable")]
+    members = found.members.take(pa.array(kept))
+    column = members.column_names.index("orbit_index")
+    index = pa.array(owner[kept], pa.int32())
+    return members.set_column(column, members.schema.field(column), index).combine_chunks()

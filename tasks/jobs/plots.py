@@ -1,92 +1,80 @@
-"""Pictures of a job's recovered orbits: where they lie in semi-major axis, eccentricity and inclination."""
+"""How pictures of a job are drawn: one style, one palette, each as PNG and SVG with the same bytes every time."""
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.ticker
+import matplotlib.style
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 # Okabe and Ito's palette: told apart with any colour vision.
-ORBIT_COLOUR = "#0072B2"
-SIGMA_COLOUR = "#56B4E9"
-LINE_COLOUR = "#D55E00"
+BLUE = "#0072B2"
+SKY_BLUE = "#56B4E9"
+VERMILION = "#D55E00"
+GREEN = "#009E73"
+GREY = "#8C8C8C"
 
-RESONANCES = {"3:1": 2.50, "5:2": 2.82, "2:1": 3.28}
-"""Semi-major axes of mean-motion resonances with Jupiter, au: the Kirkwood gaps, to find one's way by."""
+WIDTH_INCHES = 7.0
+"""Two columns of a journal: text of 9 points is then 9 points in print."""
 
-WIDEST_LINEAR_AU = 6.0
-"""Up to here the axis is linear; a set that reaches further is drawn on a logarithmic one."""
-
-_RESONANCE_LABEL: dict[str, Any] = {
-    "color": LINE_COLOUR,
-    "fontsize": 8,
-    "rotation": "vertical",
-    "ha": "right",
-    "va": "top",
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "svg.hashsalt": "thor",
+    "svg.fonttype": "path",
 }
+
+PNG_DPI = 130
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG."""
+    """One picture in both forms; `name` is that of its files without their ending."""
 
-    file_name: str
+    name: str
     title: str
-    body: bytes
+    #: One sentence below the picture: what is drawn, and what is not.
+    caption: str
+    png: bytes
+    svg: bytes
 
 
-def pictures_of_orbits(orbits: pa.Table) -> list[Picture]:
-    """Return the a-e and the a-i picture of bound orbits (rows of `tables.RECOVERED_ORBITS`); none without such."""
-    bound = orbits.filter(pc.greater(orbits["a"], 0.0))
-    if len(bound) == 0:
-        return []
-    of_all = f"{len(bound)} bound of {len(orbits)} recovered orbits"
-    return [
-        _picture(bound, "e", "Eccentricity", title=f"Semi-major axis and eccentricity, {of_all}"),
-        _picture(bound, "i", "Inclination to the ecliptic [deg]", title=f"Semi-major axis and inclination, {of_all}"),
-    ]
+def picture(name: str, title: str, caption: str, draw: Callable[[Figure], None], *, height: float = 4.4) -> Picture:
+    """Draw on a fresh figure and return the picture; `height` in inches."""
+    with drawing_style():
+        figure = Figure(figsize=(WIDTH_INCHES, height), dpi=PNG_DPI, layout="constrained")
+        draw(figure)
+        png, svg = io.BytesIO(), io.BytesIO()
+        figure.savefig(png, format="png", metadata={"Software": None})
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(svg, format="svg", metadata=nothing)
+    return Picture(name, title, caption, png.getvalue(), svg.getvalue())
 
 
-def _picture(orbits: pa.Table, element: str, label: str, *, title: str) -> Picture:
-    with mpl.rc_context({"font.size": 10, "svg.hashsalt": "thor"}):
-        figure = Figure(figsize=(7.0, 4.8), dpi=110, layout="constrained")
-        axes = figure.add_subplot()
-        _draw(axes, orbits, element)
-        axes.set_xlabel("Semi-major axis [au], heliocentric, osculating")
-        axes.set_ylabel(label)
-        axes.set_title(title)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        body = io.BytesIO()
-        figure.savefig(body, format="png", metadata={"Software": None})
-    return Picture(f"recovered_orbits_a_{element}.png", title, body.getvalue())
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Draw with the style of this module, whatever matplotlibrc the machine has."""
+    with matplotlib.style.context(["default", STYLE]):
+        yield
 
 
-def _draw(axes: Axes, orbits: pa.Table, element: str) -> None:
-    a, a_sigma = _column(orbits, "a"), np.nan_to_num(_column(orbits, "a_sigma"))
-    y, y_sigma = _column(orbits, element), np.nan_to_num(_column(orbits, f"{element}_sigma"))
-    axes.errorbar(a, y, yerr=y_sigma, xerr=a_sigma, fmt="none", ecolor=SIGMA_COLOUR, elinewidth=0.9, label="1 sigma")
-    axes.plot(a, y, linestyle="none", marker="o", markersize=4, color=ORBIT_COLOUR, label="recovered orbit")
-    if a.max() > WIDEST_LINEAR_AU:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    low, high = a.min() * 0.97, a.max() * 1.03
-    axes.set_xlim(low, high)
-    axes.set_ylim(0.0, max(float(y.max()) * 1.15, 0.05))
-    for name, place in RESONANCES.items():
-        if low < place < high:
-            axes.axvline(place, color=LINE_COLOUR, linewidth=0.8, linestyle=":")
-            axes.text(place, axes.get_ylim()[1], f"{name} ", **_RESONANCE_LABEL)
-
-
-def _column(orbits: pa.Table, name: str) -> FloatArray:
-    return np.asarray(orbits[name].to_numpy(zero_copy_only=False), dtype=np.float64)
+def floats(table: pa.Table, name: str) -> FloatArray:
+    """Return a column as floats, null as NaN."""
+    return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -1,16 +1,43 @@
-"""What a client has at the end: the outputs of each task, the merged tables, and pictures, in one directory."""
+"""What a client has at the end, in one directory: outputs of each task, merged tables, pictures and a report."""
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
+from tasks.bucket.layout import JobLayout
+from tasks.bucket.store import Bucket
+from tasks.errors import ObjectNotFoundError
+from tasks.jobs.adam_core_tables import adam_core_members, adam_core_orbits
+from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.collect import CollectedTask, collect_outputs, write_whole
 from tasks.jobs.csv_text import csv_from_table
+from tasks.jobs.job_detections import read_job_detections
 from tasks.jobs.merge_results import MEMBERS_FILE, ORBITS_FILE, MergedResults, merge_results
 from tasks.jobs.monitor import JobWatch
+from tasks.jobs.orbit_plots import pictures_of_fits, pictures_of_orbits
 from tasks.jobs.output_files import without_row_numbers
-from tasks.jobs.plots import Picture, pictures_of_orbits
-from tasks.records.ids import TaskId
+from tasks.jobs.plots import Picture
+from tasks.jobs.recovered_tables import complete_tables
+from tasks.jobs.report import REPORT_FILE, ReportMatter, files_beside, report_page
+from tasks.jobs.sky_map import picture_of_sky
+from tasks.records.manifest import Manifest
+
+PLOTS = "plots"
+"""Directory of the pictures below the output."""
+
+FILES = {
+    f"{ORBITS_FILE}.csv": "recovered orbits, one row per object: state, covariance, elements, quality",
+    f"{ORBITS_FILE}.parquet": "the same",
+    f"{ORBITS_FILE}_adam_core.parquet": "the same objects as adam_core.orbits.Orbits",
+    f"{MEMBERS_FILE}.csv": "the detections of each recovered orbit, with residuals",
+    f"{MEMBERS_FILE}.parquet": "the same",
+    f"{MEMBERS_FILE}_adam_core.parquet": "the same as adam_core.orbit_determination.FittedOrbitMembers",
+}
+"""Files of merged results, with what each is; docs/outputs.md has their columns."""
 
 
 @dataclass(frozen=True)
@@ -22,19 +49,75 @@ class JobResults:
     merged: MergedResults
     pictures: list[Picture]
 
+    @property
+    def report(self) -> Path:
+        """The page that shows all of it."""
+        return self.output / REPORT_FILE
 
-def collect_results(watch: JobWatch, *, orbit_ids: Mapping[TaskId, str], output: Path) -> JobResults:
-    """Download the outputs of every task that has come to an end, merge them and draw them.
+    @property
+    def orbits(self) -> Path:
+        """The table of recovered orbits."""
+        return self.output / f"{ORBITS_FILE}.csv"
 
-    Order: outputs of the tasks, then `recovered_orbits.csv`, `recovered_orbit_members.csv` and the pictures.
+    @property
+    def plots(self) -> Path:
+        """The directory of the pictures."""
+        return self.output / PLOTS
+
+
+def collect_results(watch: JobWatch, *, manifest: Manifest, output: Path) -> JobResults:
+    """Download the outputs of every task that has come to an end, merge them, draw them and report them.
+
+    Order: outputs of the tasks, then the merged tables, the pictures, and last the report that links to them.
     Twice: the same files again; what is there is not downloaded again.
     """
     statuses = {task_id: watch.statuses[task_id] for task_id in watch.task_ids}
+    orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))
     tasks = collect_outputs(watch.bucket, watch.layout, statuses=statuses, orbit_ids=orbit_ids, output=output)
     merged = merge_results(task for task in tasks if task.status.state == "succeeded")
-    write_whole(output / f"{ORBITS_FILE}.csv", csv_from_table(merged.orbits))
-    write_whole(output / f"{MEMBERS_FILE}.csv", csv_from_table(without_row_numbers(merged.members)))
-    pictures = pictures_of_orbits(merged.orbits)
-    for picture in pictures:
-        write_whole(output / picture.file_name, picture.body)
+    detections = read_job_detections(watch.bucket, watch.layout, merged.members["obs_id"])
+    merged = complete_tables(merged, detections)
+    _write_tables(merged, output)
+    sky = picture_of_sky(detections, merged.members)
+    pictures = [
+        *([sky] if sky else []),
+        *pictures_of_orbits(merged.orbits),
+        *pictures_of_fits(merged.orbits, merged.members),
+    ]
+    for each in pictures:
+        write_whole(output / PLOTS / f"{each.name}.png", each.png)
+        write_whole(output / PLOTS / f"{each.name}.svg", each.svg)
+    matter = ReportMatter(
+        manifest=manifest,
+        config=_config_pairs(watch.bucket, watch.layout),
+        tasks=tasks,
+        merged=merged,
+        detections=detections,
+        pictures=pictures,
+        totals={},
+        files=files_beside(output, FILES),
+        notes=[],
+    )
+    write_whole(output / REPORT_FILE, report_page(matter))
     return JobResults(output, tasks, merged, pictures)
+
+
+def _write_tables(merged: MergedResults, output: Path) -> None:
+    flat = {ORBITS_FILE: merged.orbits, MEMBERS_FILE: without_row_numbers(merged.members)}
+    for name, table in flat.items():
+        write_whole(output / f"{name}.csv", csv_from_table(table))
+    tables: dict[str, pa.Table] = flat | {
+        f"{ORBITS_FILE}_adam_core": adam_core_orbits(merged.orbits),
+        f"{MEMBERS_FILE}_adam_core": adam_core_members(merged.members),
+    }
+    for name, table in tables.items():
+        write_whole(output / f"{name}.parquet", parquet_from_table(table))
+
+
+def _config_pairs(bucket: Bucket, layout: JobLayout) -> Mapping[str, str]:
+    """Return the job's settings as they lie in the bucket; none when somebody deleted them."""
+    try:
+        text = bucket.read(layout.config).body.decode()
+    except ObjectNotFoundError:
+        return {}
+    return {row[0]: row[1] for row in csv.reader(io.StringIO(text)) if len(row) == 2 and row[0] != "key"}  # noqa: PLR2004

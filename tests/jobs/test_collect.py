@@ -15,13 +15,15 @@ from tasks.jobs.collect import collect_outputs
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.results import collect_results
 from tasks.records.ids import JobId
+from tasks.records.manifest import Manifest
 from tasks.records.status import OutputObject, Status
 from tests.support.buckets import FakeBucket
+from tests.support.jobs import NOW
 
 LAYOUT = JobLayout(JobId("survey-07"))
 
 
-def put_task(bucket, task_id, files, *, state="succeeded", claims=None):
+def put_task(bucket, task_id, files, *, state="succeeded", claims=None, error="it went wrong"):
     """Write outputs and a status that names them, or that claims something else about them."""
     task = LAYOUT.task(task_id)
     for name, body in files.items():
@@ -29,7 +31,7 @@ def put_task(bucket, task_id, files, *, state="succeeded", claims=None):
     outputs = tuple(
         OutputObject(name=name, size=len(body), crc32c=crc32c_from_bytes(body)) for name, body in files.items()
     )
-    status = Status(state=state, outputs=claims or outputs, error="it went wrong" if state == "failed" else None)
+    status = Status(state=state, outputs=claims or outputs, error=error if state == "failed" else None)
     bucket.write(task.status, status.to_bytes())
     return status
 
@@ -209,13 +211,27 @@ def put_results(bucket, task_id, orbits):
     )
 
 
+def collected(bucket, task_ids, output):
+    watch = JobWatch(bucket, LAYOUT, task_ids)
+    watch.look()
+    manifest = Manifest(
+        job_id=LAYOUT.job_id,
+        task_ids=tuple(task_ids),
+        orbit_ids=tuple(f"orbit-{task}" for task in task_ids),
+        created_at=NOW,
+        bucket=bucket.url,
+        engine_name="builtin",
+        engine_version="1.0",
+        inputs_sha256={},
+    )
+    return collect_results(watch, manifest=manifest, output=output)
+
+
 def merged(tmp_path, results, *, order=None):
     bucket = FakeBucket()
     for task_id, orbits in results.items():
         put_results(bucket, task_id, orbits)
-    watch = JobWatch(bucket, LAYOUT, order or list(results))
-    watch.look()
-    return collect_results(watch, orbit_ids={task: f"orbit-{task}" for task in results}, output=tmp_path)
+    return collected(bucket, order or list(results), tmp_path)
 
 
 SHARED = {
@@ -264,10 +280,12 @@ def test_pictures_of_the_orbits_are_png_and_drawn_alike_each_time(tmp_path):
     merged(tmp_path / "one", SHARED)
     merged(tmp_path / "two", SHARED)
 
-    for name in ("recovered_orbits_a_e.png", "recovered_orbits_a_i.png"):
-        body = (tmp_path / "one" / name).read_bytes()
-        assert body.startswith(b"\x89PNG")
-        assert body == (tmp_path / "two" / name).read_bytes()
+    for name in ("a_e", "a_i", "residuals", "fits"):
+        png, svg = ((tmp_path / "one" / "plots" / f"{name}.{form}").read_bytes() for form in ("png", "svg"))
+        assert png.startswith(b"\x89PNG")
+        assert b"<svg" in svg
+        assert png == (tmp_path / "two" / "plots" / f"{name}.png").read_bytes()
+        assert svg == (tmp_path / "two" / "plots" / f"{name}.svg").read_bytes()
 
 
 def test_a_job_without_orbits_has_empty_tables_with_their_columns_and_no_pictures(tmp_path):
@@ -283,10 +301,8 @@ def test_failed_tasks_are_left_out_of_the_merged_tables(tmp_path):
     bucket = FakeBucket()
     put_results(bucket, "t1", {"x": Found("abcdef")})
     put_task(bucket, "t2", {"error_message.txt": b"why"}, state="failed")
-    watch = JobWatch(bucket, LAYOUT, ["t1", "t2"])
-    watch.look()
 
-    results = collect_results(watch, orbit_ids={"t1": "t1", "t2": "t2"}, output=tmp_path)
+    results = collected(bucket, ["t1", "t2"], tmp_path)
 
     assert results.merged.orbits["orbit_id"].to_pylist() == ["x"]
     assert [task.status.state for task in results.tasks] == ["succeeded", "failed"]

@@ -1,0 +1,118 @@
+"""The job's detections as a client needs them at the end: those of recovered orbits each, all others thinned out.
+
+They are read from the bucket in blocks: a survey of ten million detections never becomes one table here.
+"""
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from tasks.bucket.layout import JobLayout
+from tasks.bucket.store import Bucket
+from tasks.engines.tables import OBSERVATIONS
+from tasks.errors import ObjectNotFoundError
+
+DRAWN_DETECTIONS = 20_000
+"""About so many of a job's detections are kept for the map of the sky."""
+
+BLOCK_BYTES = 8 << 20
+"""So much of the file is parsed at one time."""
+
+ASKED = pa.schema([OBSERVATIONS.field(name).with_nullable(True) for name in OBSERVATIONS.names])
+"""Columns of a detection that was asked for; all null when the job has no such detection."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobDetections:
+    """What a client knows of the detections of a job."""
+
+    #: Columns of `ASKED`, row for row those that were asked for.
+    asked: pa.Table
+    #: Number of all detections, and of those of each observatory; 0 and empty when they could not be read.
+    n_detections: int
+    n_of_observatory: dict[str, int]
+    #: RA_deg, Dec_deg of one in `thinning` of all detections, in the order of the file.
+    drawn: pa.Table
+    thinning: int
+
+
+def read_job_detections(bucket: Bucket, layout: JobLayout, asked_ids: pa.ChunkedArray) -> JobDetections:
+    """Return the detections of a job with these ids, and the outline of all.
+
+    Without observations in the bucket (somebody deleted them) everything is null or empty, and a warning says so.
+    """
+    try:
+        body = bucket.read(layout.observations).body
+    except ObjectNotFoundError:
+        logger.warning(
+            "Cannot read %s of %s: it is missing. Times and places of detections are left out of the results.",
+            layout.observations,
+            bucket.url,
+        )
+        body = b""
+    return detections_from_csv(body, asked_ids)
+
+
+def detections_from_csv(body: bytes, asked_ids: pa.ChunkedArray) -> JobDetections:
+    """Return the same from the canonical csv; `body` may be empty."""
+    wanted = pc.unique(asked_ids)
+    found: list[pa.Table] = []
+    drawn: list[pa.Table] = []
+    observatories: Counter[str] = Counter()
+    thinning = max(1, _about_how_many_rows(body) // DRAWN_DETECTIONS)
+    n_rows = 0
+    for block in _blocks(body):
+        found.append(block.filter(pc.is_in(block["obs_id"], wanted)))
+        first = -n_rows % thinning
+        drawn.append(block.select(["RA_deg", "Dec_deg"]).take(np.arange(first, len(block), thinning)))
+        for each in pc.value_counts(block["observatory_code"]).to_pylist():
+            observatories[each["values"]] += each["counts"]
+        n_rows += len(block)
+    known = pa.concat_tables([ASKED.empty_table(), *found]).combine_chunks()
+    rows = pc.index_in(asked_ids, known["obs_id"].combine_chunks())
+    return JobDetections(
+        asked=known.take(rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows),
+        n_detections=n_rows,
+        n_of_observatory=dict(sorted(observatories.items())),
+        drawn=pa.concat_tables([ASKED.empty_table().select(["RA_deg", "Dec_deg"]), *drawn]),
+        thinning=thinning,
+    )
+
+
+def _blocks(body: bytes) -> Iterator[pa.Table]:
+    """Yield the rows of the canonical csv with the columns of `ASKED`; null where the file has no such column."""
+    end_of_header = body.find(b"\n")
+    if end_of_header in {-1, len(body) - 1}:
+        return
+    names = next(csv.reader([body[:end_of_header].decode()]))
+    reader = pyarrow.csv.open_csv(
+        pa.BufferReader(body),
+        read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types={field.name: field.type for field in ASKED},
+            include_columns=[name for name in ASKED.names if name in names],
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    for batch in reader:
+        columns = [
+            batch.column(name) if name in batch.schema.names else pa.nulls(len(batch), ASKED.field(name).type)
+            for name in ASKED.names
+        ]
+        yield pa.table(columns, schema=ASKED)
+
+
+def _about_how_many_rows(body: bytes) -> int:
+    """Guess from the first rows, so that the file is not read twice."""
+    sample = body[: 1 << 16]
+    return len(body) * sample.count(b"\n") // max(1, len(sample))
