@@ -52,7 +52,15 @@ def completeness(case, tables, seed=1):
 
 @pytest.mark.parametrize(
     ("case", "asked"),
-    [("20k", 0.99), ("one-per-night", 0.99), ("trojan", 0.99), ("hungaria", 0.99), ("outer", 0.99), ("cell", 0.99)],
+    [
+        ("20k", 0.99),
+        ("one-per-night", 0.99),
+        ("trojan", 0.99),
+        ("hungaria", 0.99),
+        ("outer", 0.99),
+        ("cell", 0.99),
+        ("near-earth", 0.99),
+    ],
 )
 def test_findable_objects_are_found(case, asked):
     assert completeness(case, linked(case)) >= asked

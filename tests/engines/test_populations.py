@@ -18,7 +18,7 @@ MISSES_ALLOWED = {
     "main_belt": 0,
     "hungaria": 0,
     "trojan": 0,
-    "near_earth": 1,
+    "near_earth": 0,
     "interior": 2,
     "centaur": 0,
     "outer": 0,

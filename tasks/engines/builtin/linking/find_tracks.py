@@ -1,5 +1,8 @@
 """All tracks in the plane: first those that start within a night, then those that start across nights.
 
+Where the bounds leave so much room that a pair across nights would drown in chance, most objects move far less than
+they might. So what was not found is sought again with narrower bounds, which ask less time for more precision.
+
 Seeds are cut into blocks by place, so many as the number of detections says: the result does not depend on how many
 threads there are. Within a block, detections of a track that was found start no second search for it.
 """
@@ -57,6 +60,9 @@ FEWEST_PARTNERS = 0.2
 MOST_THIRDS = 256
 """Thirds of one pair that are tried: many more than there ought to be, save in a clump of false detections."""
 
+SHARES_OF_BOUNDS = (1.0, 1.0 / 3.0, 1.0 / 9.0)
+"""The bounds, and those that are tried after them, until pairs across nights have all the partners they should have."""
+
 SLOPE_SHARE = 0.5
 """A pair's velocity must be known to this share of the fastest track's, else it says too little to start with."""
 
@@ -88,17 +94,23 @@ def find_tracks(
     buckets: Buckets, bounds: TrackBounds, settings: ClusterAndLinkSettings, map_blocks: MapBlocks
 ) -> Tracks:
     """Find the tracks. A set of detections may be found more than once, and tracks may share detections."""
-    limits = limits_of_search(buckets, bounds, settings)
     nobody = np.zeros(len(buckets.detections), dtype=np.int32)
-    everyone = np.arange(len(nobody), dtype=np.int32)
-    within = _mapped(map_blocks, _blocks(everyone, True, buckets, limits, bounds, nobody))
-    claimed = nobody.copy()
-    for found in within:
-        np.maximum(claimed, found.claimed, out=claimed)
-    across: list[Found] = []
-    if math.pi * limits.farthest_partner**2 * limits.density >= FEWEST_PARTNERS:
-        across = _mapped(map_blocks, _blocks(everyone[claimed == 0], False, buckets, limits, bounds, nobody))
-    return _joined(buckets, [*within, *across])
+    parts: list[Found] = []
+    for share in SHARES_OF_BOUNDS:
+        # All over again: what was found with wider bounds may be half of one object and half of chance.
+        claimed = nobody.copy()
+        own_bounds = TrackBounds(*(share * bound for bound in bounds))
+        limits = limits_of_search(buckets, own_bounds, settings)
+        partners = math.pi * limits.farthest_partner**2 * limits.density
+        for one_night in (True, False) if partners >= FEWEST_PARTNERS else (True,):
+            seeds = np.flatnonzero(claimed == 0).astype(np.int32)
+            found = _mapped(map_blocks, _blocks(seeds, one_night, buckets, limits, own_bounds, nobody))
+            for part in found:
+                np.maximum(claimed, part.claimed, out=claimed)
+            parts += found
+        if partners >= 0.99 * PARTNERS_OF_REVISITED:
+            break
+    return _joined(buckets, parts)
 
 
 def limits_of_search(buckets: Buckets, bounds: TrackBounds, settings: ClusterAndLinkSettings) -> Limits:
