@@ -22,7 +22,7 @@ format: environment
 bench: environment          ## every figure of BENCHMARKS.md
 	$(python) -m tests.bench $(ARGS)
 
-soak: environment services  ## 2 000 tasks under every fault at once
+soak: environment services  ## 2 000 tasks under every fault at once, embedded and on services
 	$(quietly) $(python) -m tests.whole_system.soak $(ARGS)
 
 lock:                       ## after a change of dependencies in pyproject.toml

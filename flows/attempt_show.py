@@ -16,8 +16,8 @@ from logging.handlers import QueueHandler
 
 from tasks import instrument
 from tasks.engines.interface import STAGES, Stage
-from tasks.jobs.run_attempt import Attempt, Tell
-from tasks.records.assignment import FlowRunStarted
+from tasks.jobs.run_attempt import Attempt
+from tasks.records.assignment import FlowRunStarted, Tell
 
 PATIENCE_SECONDS = 2.0
 """A finished attempt waits so long for its show; then the show goes on by itself beside the next attempt."""

@@ -6,11 +6,13 @@ standard error; with --json standard output is one JSON document and nothing els
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
 from prefect import Flow
@@ -20,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks import instrument
-from tasks.errors import BadInputError, ThorQueueError
+from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
 from tasks.records.ids import TaskId
 
 DONE = 0
@@ -90,13 +92,31 @@ def show_run(verb: Flow[Parameters, Result], *args: Parameters.args, **kwargs: P
         return verb.fn(*args, **kwargs)
 
 
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Inside, SIGTERM ends the command as Ctrl-C does: what it started is stopped in order, not killed with it.
+
+    Once: a second SIGTERM does not disturb that. For the main thread.
+    """
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
 def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command, tell its errors to the person, and return the exit code of the process."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         code = command()
         sys.stdout.flush()
-    except BadInputError as error:
+    except (BadInputError, EngineUnavailableError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     except ThorQueueError as error:

@@ -38,8 +38,9 @@ def doctor(bucket: str | None = None, queue: SecretStr | None = None) -> list[Fi
     changes = {"bucket": bucket or None, "queue": command_line.queue_url(queue)}
     asked = {name: value for name, value in changes.items() if value is not None}
     settings = settings_from_environment().model_copy(update={**asked, "bucket_deadline_seconds": PATIENCE_SECONDS})
+    findings, settings = look_at_bucket(settings)
     return [
-        *look_at_bucket(settings),
+        *findings,
         *look_at_queue(settings),
         look_at_prefect(),
         *engine_findings(settings.thor_python),
@@ -48,12 +49,13 @@ def doctor(bucket: str | None = None, queue: SecretStr | None = None) -> list[Fi
     ]
 
 
-def look_at_bucket(settings: Settings) -> list[Finding]:
-    """Open the bucket and try it out."""
+def look_at_bucket(settings: Settings) -> tuple[list[Finding], Settings]:
+    """Open the bucket and try it out; return the settings with its URL, since an embedded queue belongs to a bucket."""
     try:
-        return bucket_findings(open_bucket_from_settings(settings, settings.bucket))
+        bucket = open_bucket_from_settings(settings, settings.bucket)
     except BadInputError as error:
-        return [problem("bucket", str(error), "Correct --bucket or THOR_BUCKET.")]
+        return [problem("bucket", str(error), "Correct --bucket, THOR_BUCKET or THOR_GCS_BUCKET_BLOCK.")], settings
+    return bucket_findings(bucket), settings.with_bucket(bucket.url)
 
 
 def look_at_queue(settings: Settings) -> list[Finding]:

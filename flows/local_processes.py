@@ -35,9 +35,6 @@ STOP_SECONDS = 30.0
 MOST_RESTARTS = 5
 """So often a worker that was killed is replaced; then the machine is at fault."""
 
-SECOND_SIGNAL_SECONDS = 0.2
-"""Pause between two signals: sent together they may count as one."""
-
 # The kernel kills the child when the thread that started it ends; that stays armed over exec (PR_SET_PDEATHSIG is 1).
 _DIE_WITH_PARENT = """
 import ctypes, os, sys
@@ -79,10 +76,10 @@ class LocalProcess:
         """How it ended; None while it runs."""
         return self._process.poll()
 
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM."""
+    def ask_to_stop(self, request: signal.Signals = signal.SIGTERM) -> None:
+        """Send the signal."""
         if self.exit_code is None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(request)
 
     def wait(self, seconds: float) -> None:
         """Wait for its end; kill it when it takes longer."""
@@ -213,11 +210,10 @@ class LocalWorkers:
 
         Asked once, a worker would finish it, be killed in its midst when that takes too long, and count as lost.
         """
-        for worker in self._workers:
-            worker.ask_to_stop()
-        time.sleep(SECOND_SIGNAL_SECONDS)
-        for worker in self._workers:
-            worker.ask_to_stop()
+        # Two signals of one number that come at almost the same time may count as one.
+        for request in (signal.SIGTERM, signal.SIGINT):
+            for worker in self._workers:
+                worker.ask_to_stop(request)
         until = time.monotonic() + STOP_SECONDS
         for worker in self._workers:
             worker.wait(max(0.1, until - time.monotonic()))

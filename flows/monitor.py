@@ -58,7 +58,7 @@ def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None) -> N
     def on_look(changed: list[TaskId]) -> None:
         progress = watch.progress
         reporter().progress(progress)
-        bar.show(100.0 * progress.completed / progress.total)
+        bar.show(progress.percent)
         tell_endings(watch, changed)
         hint.look(progress, has_moved=bool(changed))
         if each_look is not None:

@@ -42,7 +42,7 @@ def repair(
     settings = settings_from_environment()
     store = open_bucket_from_settings(settings, bucket or None)
     url = command_line.queue_url(queue) or settings.with_bucket(store.url).queue_url
-    if job_id is not None:
+    if job_id:  # a form in the UI that is left empty gives ""
         if recreate_queues:
             raise BadInputError("Cannot make queues anew for one job: messages of all jobs lie in them. Use --all.")
         with closing(open_publisher_from_settings(settings, url)) as publisher:
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     report = command_line.show_run(
         repair,
-        options.job_id,
+        None if options.all else job_id_from_text(options.job_id),
         bucket=options.bucket,
         queue=options.queue,
         recreate_queues=options.recreate_queues,

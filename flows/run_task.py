@@ -24,9 +24,9 @@ from tasks.compute import map_blocks_on_cluster, map_blocks_on_threads
 from tasks.engines.interface import MapBlocks, Stage
 from tasks.engines.warm_up import warm_up as warm_up_engine
 from tasks.errors import ThorQueueError
-from tasks.jobs.run_attempt import LONGEST_ERROR, Attempt, Tell
+from tasks.jobs.run_attempt import LONGEST_ERROR, Attempt
 from tasks.jobs.task_inputs import SurveyCache
-from tasks.records.assignment import Assignment, AttemptReleased, AttemptSucceeded
+from tasks.records.assignment import Assignment, AttemptReleased, AttemptSucceeded, Tell
 from tasks.settings import Settings, settings_from_environment
 
 _on_show: contextvars.ContextVar[AttemptShow] = contextvars.ContextVar("attempt_on_show")

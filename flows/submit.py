@@ -58,7 +58,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     """Run a job from its inputs to its results.
 
     Args:
-        job_id: Names the job. The id of an interrupted job, with the same inputs, goes on with it.
+        job_id: Names the job; empty: a new id. The id of an interrupted job, with the same inputs, goes on with it.
         observations: File of detections on the machine that runs this flow, THOR's csv or parquet; empty: the demo, 28
             real objects.
         orbits: File of test orbits, THOR's csv or parquet, one task each; empty with observations empty.
@@ -70,11 +70,12 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         output: Directory for the results; empty: thor_output/<job_id>.
         wait: Follow the job and collect its results; otherwise it is only submitted.
     """
+    job_id = new_job_id(job_id)  # a form in the UI that is left empty gives ""
     settings = settings_with(bucket=bucket, queue=queue)
     inputs = inputs_of(observations, orbits, config)
     store = open_bucket_from_settings(settings, bucket)
     settings = settings.with_bucket(store.url)
-    submission = Submission(bucket=store, job_id=new_job_id(job_id), inputs=inputs)
+    submission = Submission(bucket=store, job_id=job_id, inputs=inputs)
     count = workers if workers is not None else default_workers(settings, wait=wait)
     with instrument.forwarded_logs(), local_workers(count, settings, store.url) as fleet:
         manifest = submit_job(submit_steps(submission, settings))
@@ -162,7 +163,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 only when every task succeeded."""
-    options = parse_arguments(arguments)
+    with command_line.sigterm_as_interrupt():
+        return submit(parse_arguments(arguments))
+
+
+def submit(options: argparse.Namespace) -> int:
+    """Submit the job that the options describe; return the exit code."""
     use_reporter(reporter_for_terminal())
     inputs_of(options.observations, options.orbits, options.config)  # bad input ends here, before anything is started
     job_id = new_job_id(options.job_id, prefix="job" if options.observations else "demo")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.errors import BadInputError
 
 Instrumentation = Literal["stages", "task", "off"]
 
@@ -87,9 +89,14 @@ class Settings(BaseSettings):
         """The queue to use when no option names one.
 
         An embedded one belongs to one bucket: workers refuse messages of every other, so two must not share a file.
+
+        Raises
+        ------
+        BadInputError
+            If THOR_QUEUE_FILE can't be read, or is empty.
         """
         if self.queue is None and self.queue_file is not None:
-            return self.queue_file.read_text().strip()
+            return _url_from_file(self.queue_file)
         return self.queue or f"sqlite:///{self.home.resolve()}/queues/{_name_from_bucket(self.bucket_url)}.sqlite3"
 
     def with_bucket(self, url: str) -> Self:
@@ -116,10 +123,41 @@ def _name_from_bucket(url: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:16]
 
 
+def _url_from_file(path: Path) -> str:
+    try:
+        url = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadInputError(
+            f"Cannot read the queue's URL from {str(path)!r}: {why}. Correct THOR_QUEUE_FILE, or unset it."
+        ) from error
+    if not url:
+        raise BadInputError(f"Cannot read the queue's URL from {str(path)!r}: it is empty, expected amqp://... .")
+    return url
+
+
 @lru_cache(maxsize=1)
 def settings_from_environment() -> Settings:
-    """Return the settings of this process, read once."""
-    return Settings()
+    """Return the settings of this process, read once.
+
+    Raises
+    ------
+    BadInputError
+        If a variable has a value that it can't have. The error does not repeat the value: it may be a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{_variable_name(fault['loc'])}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise BadInputError(f"Cannot use the environment: {faults}. Correct it; see tasks/settings.py.") from None
+
+
+def _variable_name(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "?"
+    return f"THOR_{name.upper()}" if name in Settings.model_fields else name
 
 
 def environment_with(**changes: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tasks.bootstrap import open_bucket_from_settings, open_consumer_from_settings
 from tasks.broker.urls import redacted_url
@@ -14,7 +15,7 @@ from tasks.settings import Settings, settings_from_environment
 from workers.attempt_watch import Rhythm
 from workers.child_keeper import ChildCannotStartError
 from workers.fleet import Fleet
-from workers.logs import log_to_stderr
+from workers.logs import log_on, log_to_stderr, print_on
 from workers.mortality import die_with
 from workers.shutdown import Shutdown
 from workers.supervise import Habits, Supervisor
@@ -36,6 +37,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--bucket", metavar="URL", help="gs://NAME or file:///PATH; tasks of any other are refused")
     parser.add_argument("--idle-timeout", metavar="S", type=float, help="leave after so many seconds without a task")
     parser.add_argument("--processes", metavar="N", type=int, default=1, help="workers on this machine (default: 1)")
+    parser.add_argument("--json", action="store_true", help="log lines as JSON objects, for a program to read")
     parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
     if parsed.processes < 1:
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse_arguments(given)
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    log_to_stderr(worker)
+    log_to_stderr(worker, as_json=options.json)
     if options.parent_pid is not None:
         die_with(options.parent_pid)
     elif options.processes > 1:
@@ -70,12 +72,28 @@ def _work(settings: Settings, options: argparse.Namespace, worker: str) -> None:
     bucket = open_bucket_from_settings(settings, options.bucket or settings.bucket)
     queue_url = options.queue or settings.with_bucket(bucket.url).queue_url
     logger.info("Serving queue %s and bucket %s.", redacted_url(queue_url), bucket.url)
+    warn_of_short_patience(options.idle_timeout, delay_seconds=settings.delay_seconds(queue_url))
     Supervisor(
         consumer=open_consumer_from_settings(settings, queue_url),
         bucket=bucket,
-        habits=habits_from_settings(settings, queue_url, worker=worker, idle_timeout_seconds=options.idle_timeout),
+        habits=replace(
+            habits_from_settings(settings, queue_url, worker=worker, idle_timeout_seconds=options.idle_timeout),
+            pass_on=log_on if options.json else print_on,
+        ),
         shutdown=Shutdown(drain_seconds=settings.drain_seconds),
     ).run()
+
+
+def warn_of_short_patience(idle_timeout_seconds: float | None, *, delay_seconds: float) -> None:
+    """Tell a person when all workers may have left before a task that one of them lost comes back."""
+    if idle_timeout_seconds is not None and idle_timeout_seconds < delay_seconds:
+        logger.warning(
+            "Leaves after %g s without a message, but a task whose worker was lost comes back only after %g s "
+            "(THOR_TAKEOVER_DELAY_SECONDS): if no worker is left by then, it stays in the queue. Wait longer, or "
+            "start a worker later.",
+            idle_timeout_seconds,
+            delay_seconds,
+        )
 
 
 def habits_from_settings(

@@ -7,11 +7,12 @@ import resource
 import sys
 import traceback
 from collections.abc import Callable
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NoReturn, Protocol
 
 from pydantic import BaseModel
 
 from tasks.errors import ShutdownRequested
+from tasks.jobs.out_of_memory import is_out_of_memory
 from tasks.records.assignment import (
     Assignment,
     AttemptFailed,
@@ -21,16 +22,16 @@ from tasks.records.assignment import (
     FromChild,
     LeaseRenewed,
     ReadyToUpload,
+    Tell,
     line_from_record,
     to_child_from_line,
 )
 from workers.mortality import die_with
 
-Tell = Callable[[FromChild], None]
 AwaitLease = Callable[[], None]
 
 OUT_OF_MEMORY_EXIT = 70
-"""Exit code after a MemoryError: what the interpreter still holds can't be trusted, so the child starts anew."""
+"""Exit code of a child that is out of memory: what it still holds can't be trusted, so another takes its place."""
 
 
 class RunAssignment(Protocol):
@@ -95,15 +96,19 @@ def serve(pipes: SupervisorPipes, run_assignment: RunAssignment) -> None:
         try:
             run_assignment(assignment, tell=voice.tell, await_lease=pipes.await_lease)
             fault = "The computation returned without a result: this is a fault of the program."
-        except MemoryError:
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(OUT_OF_MEMORY_EXIT)
         except ShutdownRequested:
             return
-        except Exception:  # noqa: BLE001 (a fault of ours must become the task's error, with its traceback)
+        except Exception as error:  # noqa: BLE001 (a fault of ours must become the task's error, with its traceback)
+            if is_out_of_memory(error):
+                _leave_out_of_memory()
             fault = traceback.format_exc()
         voice.tell(AttemptFailed(error_kind="task_error", error=fault))
+
+
+def _leave_out_of_memory() -> NoReturn:
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(OUT_OF_MEMORY_EXIT)
 
 
 def main(prepare: Callable[[], RunAssignment], *, memory_bytes: int | None) -> None:

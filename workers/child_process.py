@@ -1,22 +1,31 @@
 """The supervisor's end of the child: start it, talk to it over pipes of its own, watch it die.
 
-What the child prints goes on to the supervisor's stderr, and its last lines are kept to tell why it died.
+What the child prints is passed on to the supervisor's stderr, and its last lines are kept to tell why it died.
 """
 
 import contextlib
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ValidationError
 
+from tasks.broker.urls import redacted
 from tasks.records.assignment import Assignment, ChildReady, FromChild, from_child_from_line, line_from_record
-from workers.logs import redacted
+from workers.child_loop import OUT_OF_MEMORY_EXIT
+from workers.logs import print_on
 
 TAIL_BYTES = 4000
 """How much of what the child printed last is kept: enough for a traceback, small beside a status."""
+KILL_SECONDS = 5.0
+"""A killed process that the kernel still holds after so long (a hung disk) is left to it: it computes no more, and the
+queue's heartbeats can't wait."""
+FAREWELL_SECONDS = 5.0
+"""A child whose pipe is closed has so long to die of what it dies of, and to say so: pipes close before a traceback is
+printed, and before a crashed process is gone."""
+_LOOK_SECONDS = 0.01
 _READ_BYTES = 65536
 _LONGEST_LINE = 4 * 2**20
 
@@ -24,7 +33,8 @@ _LONGEST_LINE = 4 * 2**20
 class ChildProcess:
     """One child. It must be started by the main thread: it dies with the thread that starts it."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], *, pass_on: Callable[[str], None] = print_on) -> None:
+        self._pass_on = pass_on
         commands_read, self._commands = os.pipe()
         self._reports, reports_write = os.pipe()
         self._popen = subprocess.Popen(
@@ -52,6 +62,8 @@ class ChildProcess:
         self._tail = b""
         self._killed_because: str | None = None
         self._is_dismissed = False
+        self._is_over = False
+        self._farewell_until = float("inf")
         self.is_ready = False
 
     @property
@@ -91,29 +103,28 @@ class ChildProcess:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the process has ended. A child that closed its reports can tell nothing more: it is killed."""
-        if self._popen.poll() is None and self._reports not in self._open_fds:
-            self.kill("it closed its end of the pipe")
-        return self._popen.poll() is not None
+        """Whether the process has ended. One that closed its reports and lives on can tell nothing: it is killed."""
+        if not self._is_over:
+            if self._has_ended():
+                self._finish_off()
+            elif time.monotonic() >= self._farewell_until:
+                self.kill("it closed its end of the pipe")
+        return self._is_over
 
     @property
     def cause_of_death(self) -> str:
         """Say how it died, with the last lines that it printed."""
-        code = self._popen.poll() or 0
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if self._killed_because:
-            how = f"killed because {self._killed_because}"
         tail = redacted(self._tail.decode(errors="replace").strip())
+        how = how_it_ended(self._popen.returncode, killed_because=self._killed_because)
         return f"{how}. It printed last:\n{tail}" if tail else f"{how}. It printed nothing."
 
     def kill(self, because: str) -> None:
-        """Kill it, and what it started; return when it is dead."""
-        if self._popen.poll() is None:
+        """Kill it, and what it started; return when it is dead, or will never compute again."""
+        if self._is_over:
+            return
+        if not self._has_ended():
             self._killed_because = because
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._popen.wait()
-        self._forward()
+        self._finish_off()
 
     def dismiss(self, *, grace_seconds: float) -> None:
         """Let an idle child leave by itself, or kill it after the grace; close the pipes."""
@@ -121,13 +132,35 @@ class ChildProcess:
             return
         self._is_dismissed = True
         os.close(self._commands)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(grace_seconds)
+        self._await_end(grace_seconds)
         self.kill("it did not leave when asked to")
         os.close(self._reports)
         if self._popen.stdout is not None:
             self._popen.stdout.close()
         self._open_fds.clear()
+
+    def _has_ended(self) -> bool:
+        """Look without reaping: as long as the dead process is not reaped, its id names no other process or group."""
+        if self._popen.returncode is not None:
+            return True
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # reaped by somebody else in this process
+            return True
+
+    def _await_end(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._has_ended() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(_LOOK_SECONDS, left))
+
+    def _finish_off(self) -> None:
+        """Kill the whole group, then reap: the other way round the group's id might be somebody else's by now."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._await_end(KILL_SECONDS)
+        self._is_over = True
+        self._popen.poll()
+        self._forward()
 
     def _read(self, fd: int) -> bytes:
         received = bytearray()
@@ -138,6 +171,8 @@ class ChildProcess:
                 return bytes(received)
             if not part:
                 self._open_fds.remove(fd)
+                if fd == self._reports:
+                    self._farewell_until = time.monotonic() + FAREWELL_SECONDS
                 return bytes(received)
             received += part
             if len(received) > _LONGEST_LINE:
@@ -159,5 +194,26 @@ class ChildProcess:
         printed = self._read(self._printed)
         self._tail = (self._tail + printed)[-TAIL_BYTES:]
         if printed:
-            sys.stderr.write(redacted(printed.decode(errors="replace")))
-            sys.stderr.flush()
+            self._pass_on(printed.decode(errors="replace"))
+
+
+def how_it_ended(code: int | None, *, killed_because: str | None) -> str:
+    """Say how a process ended. `code` as `Popen.returncode` has it; None: it was killed, and is not gone yet.
+
+    What the process died of by itself comes before what it was killed for: a crash closes the pipes a moment before the
+    process is dead, and looks like something to kill it for.
+    """
+    if killed_because is not None and code in {None, -signal.SIGKILL}:
+        return f"killed because {killed_because}"
+    if code is None:
+        return "killed"
+    if code == OUT_OF_MEMORY_EXIT:
+        return f"out of memory (exit code {code})"
+    return f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

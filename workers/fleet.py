@@ -2,12 +2,11 @@
 
 import logging
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
 
-from workers.shutdown import Shutdown
+from workers.shutdown import REQUESTS, Shutdown
 from workers.wake_up import WakeUp
 
 logger = logging.getLogger(__name__)
@@ -54,10 +53,11 @@ class Fleet:
         logger.info("Started worker %d.", process.pid)
 
     def _pass_signals_on(self) -> None:
-        while self._signals_passed_on < self._shutdown.requests:
+        while self._signals_passed_on < min(self._shutdown.requests, len(REQUESTS)):
+            request = REQUESTS[self._signals_passed_on]
             self._signals_passed_on += 1
             for process, _ in self._workers.values():
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(request)
 
     def _reap(self, place: int) -> None:
         process, started_at = self._workers[place]

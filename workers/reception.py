@@ -8,7 +8,7 @@ from tasks.bucket.layout import JobLayout, TaskLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import GenerationMismatchError, ObjectNotFoundError, TaskMessageError
 from tasks.jobs.claim import claim_task, is_cancelled
-from tasks.jobs.finish import finish_task, remove_checkpoints
+from tasks.jobs.finish import finish_task, remove_leftovers
 from tasks.jobs.status_file import StatusFile, read_status_file
 from tasks.records.assignment import Assignment
 from tasks.records.message import TaskMessage
@@ -19,18 +19,18 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Attempt:
+class ClaimedTask:
     """A task that is ours: its status file, and what the child is to do."""
 
     file: StatusFile
     assignment: Assignment
 
 
-Verdict = Ack | Bury | LookAgain | Attempt
+Verdict = Ack | Bury | LookAgain | ClaimedTask
 
 
 def look_and_claim(bucket: Bucket, message: TaskMessage, headers: Headers, *, worker: str) -> Verdict:
-    """Return what to do with the message; an `Attempt` when the task is claimed.
+    """Return what to do with the message; a `ClaimedTask` when the task is claimed.
 
     Twice: safe, since the bucket decides.
 
@@ -67,11 +67,11 @@ def _look_once(bucket: Bucket, layout: TaskLayout, headers: Headers, *, worker: 
             claimed = claim_task(
                 file, worker=worker, prefect_flow_run_id=str(flow_run_id) if flow_run_id is not None else None
             )
-            return Attempt(file, claimed)
+            return ClaimedTask(file, claimed)
         case Fail(error_kind, error_text):
             finish_task(file, Failed(error_kind=error_kind, error=error_text))
             logger.warning("Marked the task as failed (%s): %s", error_kind, error_text)
             return Ack()
         case Ack() if file.status.state == "succeeded":
-            remove_checkpoints(bucket, layout)  # of a worker that died between status and ack
+            remove_leftovers(bucket, layout)  # of a worker that died between status and ack
     return decision

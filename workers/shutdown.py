@@ -13,6 +13,10 @@ from workers.wake_up import WakeUp
 RELEASE_NOW_AT = 2
 """The signal of this number means: now."""
 
+REQUESTS = (signal.SIGTERM, signal.SIGINT)
+"""How a process is asked to leave the first time and the second: two signals of one number that come at almost the same
+time may count as one."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,12 +32,12 @@ class Shutdown:
     def listen(self, wake_up: WakeUp) -> None:
         """Take over SIGTERM and SIGINT of this process; a signal ends the wait of `wake_up` at once."""
         signal.set_wakeup_fd(wake_up.signal_fd, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in REQUESTS:
             signal.signal(number, self._on_signal)
 
     def conclude(self) -> None:
         """Ignore more signals: the process leaves already, and its exit code should say that it left in order."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in REQUESTS:
             signal.signal(number, signal.SIG_IGN)
 
     def request(self) -> None:

@@ -22,8 +22,8 @@ from workers.bucket_thread import BucketThread
 from workers.child_keeper import ChildKeeper
 from workers.child_process import ChildProcess
 from workers.disposition import Ack, AskedToLeave, Bury, Ending, LookAgain, MessageAct, foreign_bucket, settlement
-from workers.logs import about
-from workers.reception import Attempt, look_and_claim
+from workers.logs import about, print_on
+from workers.reception import ClaimedTask, look_and_claim
 from workers.shutdown import Shutdown
 from workers.wake_up import WakeUp
 
@@ -51,6 +51,8 @@ class Habits:
     idle_timeout_seconds: float | None = None
     #: Replace the child after so many tasks; None: keep it.
     tasks_per_child: int | None = None
+    #: Passes on what the child prints.
+    pass_on: Callable[[str], None] = print_on
 
 
 class Supervisor:
@@ -63,7 +65,9 @@ class Supervisor:
         self._shutdown = shutdown
         self._wake_up = WakeUp()
         self._bucket_thread = BucketThread(on_done=self._wake_up.ring)
-        self._keeper = ChildKeeper(command=habits.child_command, tasks_per_child=habits.tasks_per_child)
+        self._keeper = ChildKeeper(
+            command=habits.child_command, tasks_per_child=habits.tasks_per_child, pass_on=habits.pass_on
+        )
         self._in_hand: Delivery | None = None
 
     def run(self) -> None:
@@ -149,29 +153,29 @@ class Supervisor:
             case LookAgain(generation):
                 self._consumer.delay(delivery, {**headers, SEEN_GENERATION_HEADER: generation})
                 logger.info("The task is at work elsewhere: looking again after one delay.")
-            case Attempt():
+            case ClaimedTask():
                 with about(job_id=message.job_id, task_id=message.task_id, attempt=verdict.assignment.attempt):
                     self._work(delivery, verdict, child)
 
-    def _work(self, delivery: Delivery, attempt: Attempt, child: ChildProcess) -> None:
+    def _work(self, delivery: Delivery, task: ClaimedTask, child: ChildProcess) -> None:
         """Have the claimed task computed; write how it ended; then, and only then, let go of its message."""
         logger.info("Claimed the task.")
-        ending = self._computed(attempt, child)
-        settled = settlement(ending, attempt.file.status.counters)
+        ending = self._computed(task, child)
+        settled = settlement(ending, task.file.status.counters)
         act = settled.act
-        if settled.event is not None and not self._write_ending(attempt.file, settled.event):
+        if settled.event is not None and not self._write_ending(task.file, settled.event):
             act = "release"
         self._let_go(delivery, act)
 
-    def _computed(self, attempt: Attempt, child: ChildProcess) -> Ending:
-        """Have the child compute the attempt, and watch it to its ending."""
+    def _computed(self, task: ClaimedTask, child: ChildProcess) -> Ending:
+        """Have the child compute the claimed task, and watch it to its ending."""
         if child.is_dead:
             logger.warning("The computing process died while it was idle, which is not this task's fault.")
             return AskedToLeave()
-        self._keeper.assign(child, attempt.assignment)
+        self._keeper.assign(child, task.assignment)
         watch = AttemptWatch(
             child=child,
-            file=attempt.file,
+            file=task.file,
             bucket_thread=self._bucket_thread,
             rhythm=self._habits.rhythm,
             shutdown=self._shutdown,

@@ -46,8 +46,8 @@ class RabbitConsumer:
 
     def __init__(self, address: BrokerAddress, *, delay_seconds: float) -> None:
         self._delay_ms = round(1000 * delay_seconds)
-        self._loop = Loop()
         self._parameters = address.parameters(role="worker", heartbeat_seconds=HEARTBEAT_SECONDS)
+        self._loop = Loop()  # after what may raise: it holds sockets
         self._inbound = SteadyLink(
             self._open_inbound, address.shown, "tasks that are not acked come back to the queue; trying again"
         )

@@ -1,5 +1,6 @@
-"""Queue URLs: which queue they name, and how they are shown. Passwords never leave this module in a text."""
+"""Queue URLs: which queue they name, and how they and texts that quote them are shown: without their passwords."""
 
+import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -8,6 +9,8 @@ from tasks.errors import BadInputError
 
 AMQP_SCHEMES: Final = ("amqp", "amqps")
 SQLITE_SCHEME: Final = "sqlite"
+_USER_AND_PASSWORD: Final = re.compile(r"(?<=://)([^\s/@:]*):\S*@")
+"""Up to the last @ of the word: an unescaped `/` or `@` in a password is a common slip. It hides rather too much."""
 
 
 def scheme_of(url: str) -> str:
@@ -43,10 +46,16 @@ def sqlite_path(url: str) -> Path:
     return Path("/" + path.lstrip("/"))
 
 
-def redacted_url(url: str) -> str:
-    """Return the URL as it may be shown and logged: `***` instead of a password, and without its query.
+def redacted(text: str) -> str:
+    """Return the text with the passwords of all URLs in it hidden."""
+    return _USER_AND_PASSWORD.sub(r"\1:***@", text)
 
-    It shows too little rather than too much where a URL is malformed (an unescaped `/`, `?` or `@` in the password).
+
+def redacted_url(url: str) -> str:
+    """Return one URL as it may be shown and logged: `***` instead of a password, and without its query.
+
+    It knows where the URL ends, and so hides more than `redacted` can. It shows too little rather than too much where
+    a URL is malformed (an unescaped `/`, `?` or `@` in the password).
     """
     scheme, separator, rest = url.partition("://")
     if not separator:

@@ -42,7 +42,6 @@ def claim_task(file: StatusFile, *, worker: str, prefect_flow_run_id: str | None
         task_id=file.layout.task_id,
         bucket_url=file.bucket.url,
         attempt=file.status.attempt,
-        attempt_id=file.status.attempt_id or "",
         worker=worker,
         prefect_flow_run_id=fresh,
         former_flow_run_id=former,

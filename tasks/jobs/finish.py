@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 def finish_task(file: StatusFile, event: Succeeded | Failed | Released) -> None:
     """Write how the attempt ended.
 
-    Order: error_message.txt (when the task failed and the child could not write it), the status, then checkpoints go,
-    which only an unfinished task needs.
+    Order: error_message.txt (when the task failed and the child could not write it), the status, then what a succeeded
+    task needs no more goes.
     Twice: safe, also after `BucketUnavailableError`.
 
     Raises
@@ -36,12 +36,16 @@ def finish_task(file: StatusFile, event: Succeeded | Failed | Released) -> None:
         event = _with_error_message(file, event)
     file.change(event)
     if isinstance(event, Succeeded):
-        remove_checkpoints(file.bucket, file.layout)
+        remove_leftovers(file.bucket, file.layout)
 
 
-def remove_checkpoints(bucket: Bucket, layout: TaskLayout) -> None:
-    """Delete what the stages left for a later attempt. A bucket that does not answer only leaves them there."""
+def remove_leftovers(bucket: Bucket, layout: TaskLayout) -> None:
+    """Delete what unfinished and failed attempts left at a task that has succeeded: checkpoints, and an old error.
+
+    Nobody owns the task any more, and nothing leaves `succeeded`. A bucket that does not answer only leaves them there.
+    """
     try:
+        bucket.delete(layout.output(ERROR_MESSAGE))
         for info in list(bucket.list(layout.checkpoints_prefix)):
             bucket.delete(info.name)
     except BucketUnavailableError:

@@ -22,6 +22,7 @@ from tasks.errors import BucketUnavailableError, PermanentTaskError, TaskInputEr
 from tasks.jobs.attempt_log import logging_to
 from tasks.jobs.checkpoints import load_checkpoint, save_checkpoint
 from tasks.jobs.finish import ERROR_MESSAGE
+from tasks.jobs.out_of_memory import is_out_of_memory
 from tasks.jobs.output_files import files_from_tables
 from tasks.jobs.task_inputs import SurveyCache, TaskInputs, download_inputs
 from tasks.jobs.upload_outputs import OutputPrefix
@@ -30,8 +31,8 @@ from tasks.records.assignment import (
     AttemptFailed,
     AttemptReleased,
     AttemptSucceeded,
-    FromChild,
     StageBegan,
+    Tell,
 )
 from tasks.records.status import ErrorKind, OutputObject
 
@@ -43,7 +44,6 @@ UPLOAD_TRIES = 5
 """How often the outputs of hours of work are uploaded before the task is given back. Waiting for the lease in between
 takes as long as the bucket is away, so this bounds only a bucket that renews leases and refuses outputs."""
 
-Tell = Callable[[FromChild], None]
 RunStage = Callable[[Stage], None]
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,8 @@ class Attempt:
             except Exception as error:
                 if error is not self.error:
                     raise
+                if is_out_of_memory(error):
+                    raise MemoryError(str(error)) from error
                 self._end(self._uploaded_failure(error))
 
     def run_stage(self, stage: Stage) -> None:

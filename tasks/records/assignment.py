@@ -1,5 +1,6 @@
 """What the supervisor and its child process say to each other, one JSON object a line. Pure."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
@@ -21,7 +22,6 @@ class Assignment(_Line):
     task_id: Annotated[TaskId, AfterValidator(require_safe_id)]
     bucket_url: str
     attempt: int
-    attempt_id: str
     worker: str
     #: A Prefect flow run that was created for this task when it was submitted; None: make one.
     prefect_flow_run_id: str | None = None
@@ -91,6 +91,9 @@ FromChild = Annotated[
     ChildReady | FlowRunStarted | StageBegan | ReadyToUpload | AttemptSucceeded | AttemptFailed | AttemptReleased,
     Field(discriminator="kind"),
 ]
+
+Tell = Callable[[FromChild], None]
+"""Says something to the supervisor."""
 
 _TO_CHILD: TypeAdapter[ToChild] = TypeAdapter(ToChild)
 _FROM_CHILD: TypeAdapter[FromChild] = TypeAdapter(FromChild)

@@ -26,6 +26,11 @@ class JobProgress:
         return self.succeeded + self.failed
 
     @property
+    def percent(self) -> float:
+        """How many of a hundred tasks have come to an end; of no tasks, all."""
+        return 100.0 * self.completed / self.total if self.total else 100.0
+
+    @property
     def is_complete(self) -> bool:
         """Whether every task has come to a terminal state."""
         return self.completed == self.total

@@ -1,10 +1,11 @@
 r"""The state of one task, and `next_status`: the only way a status may change. Pure.
 
-    requested --claimed--> in_progress --succeeded--> succeeded
-        ^                    |  |  ^  \--failed----> failed
-        |                    |  |  |                    |
-        +---- released ------+  +--+ renewed, taken_over|
-        +---------------------- retried ----------------+
+        +------------- failed (cancelled, given up) --------------+
+        |                                                         v
+    requested --claimed--> in_progress ----------- failed -----> failed
+      ^   ^                  |  |  ^  \--succeeded--> succeeded   |
+      |   +---- released ----+  +--+ renewed, taken over          |
+      +------------------------ retried --------------------------+
 
 Workers never rewrite a terminal state; only `Retried` leaves `failed`, and nothing leaves `succeeded`.
 """

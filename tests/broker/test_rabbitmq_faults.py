@@ -53,11 +53,24 @@ def alarm(rabbitmq, *, is_on):
 
 @contextmanager
 def memory_alarm(rabbitmq):
-    alarm(rabbitmq, is_on=True)
-    try:
-        yield
-    finally:
-        alarm(rabbitmq, is_on=False)
+    """Hold publishers back: when the block begins every connection has been told, for the node tells all in one go."""
+    told = []
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as probe:
+        probe.add_on_connection_blocked_callback(lambda *_: told.append(True))
+        channel = probe.channel()
+        alarm(rabbitmq, is_on=True)
+        try:
+            wait_until(lambda: _publishes_blocked(probe, channel, told), seconds=30, what="the alarm holds")
+            yield
+        finally:
+            alarm(rabbitmq, is_on=False)
+
+
+def _publishes_blocked(connection, channel, told):
+    if not told:
+        channel.basic_publish("", "nowhere", b"")  # the broker blocks a connection when it publishes
+        connection.process_data_events(0.05)
+    return bool(told)
 
 
 def delete_queue(rabbitmq, url, queue):
@@ -195,6 +208,9 @@ def test_a_copy_that_is_sent_into_a_black_hole_is_sent_again_and_the_message_nev
         proxy.close_black_hole()
 
         pump_until(consumer, lambda: publisher.depth().delayed == 1, "the message is delayed")
+        # The copy is stored a moment before the original is acked; a further message comes only after that.
+        publisher.publish(numbered(1, first=1))
+        assert receive_and_ack(consumer, 1) == [b"1"]
         consumer.close()
         assert publisher.depth().ready == 0
 

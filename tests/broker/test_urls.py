@@ -1,3 +1,7 @@
+import gc
+import warnings
+from functools import partial
+
 import pytest
 
 from tasks.broker.connect import open_consumer, open_publisher
@@ -57,3 +61,14 @@ def test_a_missing_ca_file_is_named(tmp_path):
 
 def test_schemes_are_told_apart():
     assert [scheme_of(url) for url in ("AMQP://h/", "amqps://h/", "sqlite:///q")] == ["amqp", "amqps", "sqlite"]
+
+
+def test_a_url_that_is_refused_leaves_no_socket_open():
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for open_client in (open_publisher, partial(open_consumer, delay_seconds=1)):
+            with pytest.raises(BadInputError):
+                open_client("amqp://user:secret@host:port/")
+        gc.collect()
+
+    assert [str(each.message) for each in warned if each.category is ResourceWarning] == []

@@ -18,6 +18,7 @@ from tasks.bucket.directory import DirectoryBucket
 from tasks.bucket.store import MUST_NOT_EXIST
 from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError
 from tests.bucket.killed_writers import BLOBS, NEW_BODY
+from tests.services.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
 NAME = "thor_jobs/v1/jobs-1/tasks/a/status.json"
@@ -220,18 +221,13 @@ def test_a_write_that_the_disk_cuts_short_leaves_everything_as_it_was(bucket, ro
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("only root may mount a small disk; the test with a size limit covers the rest")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+def disk_of_256k(tmp_path):
+    with small_disk(tmp_path / "disk", size="256k") as path:
+        yield path
 
 
-def test_a_full_disk_is_bucket_unavailable_and_can_be_emptied(small_disk):
-    bucket = DirectoryBucket(small_disk)
+def test_a_full_disk_is_bucket_unavailable_and_can_be_emptied(disk_of_256k):
+    bucket = DirectoryBucket(disk_of_256k)
     written = {}
 
     def fill():

@@ -13,7 +13,7 @@ from rich.console import Console
 from flows import command_line
 from flows.doctor import look_at_prefect
 from tasks import instrument
-from tasks.errors import BadInputError, BucketUnavailableError
+from tasks.errors import BadInputError, BucketUnavailableError, EngineUnavailableError
 from tests.services.processes import free_port
 
 
@@ -107,7 +107,12 @@ def test_a_secret_does_not_come_to_prefect(prefect_api):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(BadInputError("No such job."), 2), (BucketUnavailableError("It is away."), 1), (KeyboardInterrupt(), 130)],
+    [
+        (BadInputError("No such job."), 2),
+        (EngineUnavailableError("Install it."), 2),
+        (BucketUnavailableError("It is away."), 1),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_an_error_becomes_a_sentence_and_an_exit_code(capsys, error, code):
     def fail():

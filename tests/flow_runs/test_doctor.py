@@ -1,6 +1,9 @@
 import pytest
 
+from flows import doctor
 from flows.doctor import look_at_prefect, main
+from tasks.bucket.directory import DirectoryBucket
+from tasks.settings import Settings
 from tests.services.processes import free_port
 from tests.support.commands import run_command
 
@@ -51,3 +54,15 @@ def test_an_unexpected_argument_ends_with_2():
 
 def test_without_a_prefect_api_nothing_is_wrong():
     assert look_at_prefect().verdict == "ok"
+
+
+def test_the_embedded_queue_that_is_looked_at_is_the_one_of_the_bucket_that_a_block_names(monkeypatch, tmp_path):
+    named = DirectoryBucket(tmp_path / "named-by-a-block")
+    monkeypatch.setattr(doctor, "open_bucket_from_settings", lambda settings, url: named)
+    settings = Settings(home=tmp_path / "home", gcs_bucket_block="survey", queue=None, queue_file=None, bucket=None)
+
+    _, settings = doctor.look_at_bucket(settings)
+    findings = doctor.look_at_queue(settings)
+
+    queue = Settings(home=tmp_path / "home").with_bucket(named.url).queue_url
+    assert findings[0].about == f"queue file {queue.removeprefix('sqlite:///')}"

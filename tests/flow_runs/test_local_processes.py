@@ -1,6 +1,8 @@
 """Processes that a command starts for one job: how they are stopped, and that a job needs no Prefect server."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -10,10 +12,12 @@ from flows.local_processes import LocalWorkers, prefect_server
 from tasks.settings import Settings, environment_with
 from tests.services.processes import wait_until
 
+PROJECT = Path(__file__).parents[2]
 WORKER = """
 import os, signal, time
 signals = []
-signal.signal(signal.SIGTERM, lambda *_: signals.append(1))
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: signals.append(1))
 os.write(1, b"at work")
 while len(signals) < 2:
     time.sleep(0.01)
@@ -37,6 +41,36 @@ def test_a_worker_at_the_task_of_another_job_gives_it_back_and_is_not_killed(wor
     worker_at_work.stop()
 
     assert (tmp_path / "worker-1.log").read_text() == "at work, gave its task back"
+
+
+COMMAND = """
+import sys, time
+from pathlib import Path
+from flows.command_line import sigterm_as_interrupt
+from flows.local_processes import LocalWorkers
+from tasks.settings import environment_with
+with sigterm_as_interrupt():
+    workers = LocalWorkers(
+        1, command=[sys.executable, "-c", sys.argv[1]], environment=environment_with(), logs=Path(sys.argv[2])
+    )
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        workers.stop()
+"""
+
+
+def test_a_command_that_is_asked_to_end_has_its_workers_give_their_tasks_back(tmp_path):
+    command = subprocess.Popen([sys.executable, "-c", COMMAND, WORKER, str(tmp_path)], cwd=PROJECT)
+    log = tmp_path / "worker-1.log"
+    wait_until(lambda: log.exists() and log.read_text() == "at work", seconds=60.0, what="the worker is at work")
+
+    command.terminate()
+
+    assert command.wait(60) == 130
+    assert log.read_text() == "at work, gave its task back"
 
 
 def test_a_prefect_server_that_does_not_start_holds_no_job_up(tmp_path):

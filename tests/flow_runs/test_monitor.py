@@ -89,3 +89,9 @@ def test_local_workers_that_live_and_take_nothing_do_not_keep_the_hint_away(watc
         use_reporter(former)
 
     assert any("flows.repair survey-07" in warning for warning in heard.warnings)
+
+
+def test_a_job_without_tasks_is_done_at_once(bucket):
+    follow(JobWatch(bucket, make_job(bucket, {}), []))
+
+    assert JobProgress().percent == 100.0

@@ -20,9 +20,7 @@ def prefect_block_out_of_reach(monkeypatch):
 
 def test_a_bucket_block_that_cannot_be_loaded_gives_the_task_back(prefect_block_out_of_reach):
     told = []
-    assignment = Assignment(
-        job_id="survey-07", task_id="a", bucket_url="gs://block-bucket", attempt=1, attempt_id="a1", worker="w:1"
-    )
+    assignment = Assignment(job_id="survey-07", task_id="a", bucket_url="gs://block-bucket", attempt=1, worker="w:1")
 
     run_assignment(assignment, tell=told.append, await_lease=lambda: None)
 

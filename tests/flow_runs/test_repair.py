@@ -1,7 +1,8 @@
 import pika
 import pytest
+from pydantic import SecretStr
 
-from flows.repair import main
+from flows.repair import main, repair
 from tasks.broker.topology import WORK_QUEUE
 from tasks.records.message import message_from_bytes
 from tests.support.commands import run_command
@@ -31,6 +32,15 @@ def test_all_jobs_are_repaired_with_one_command(place):
     assert rung_for(place.queue) == ["a", "b"]
 
 
+def test_a_form_that_leaves_the_job_empty_repairs_every_job(place):
+    make_job(place.bucket, {"a": FRESH}, job_id="one")
+    make_job(place.bucket, {"b": FRESH}, job_id="two")
+
+    report = repair.fn("", bucket=place.bucket.url, queue=SecretStr(f"sqlite:///{place.queue}"))
+
+    assert [job.job_id for job in report.jobs] == ["one", "two"]
+
+
 def test_a_bucket_without_jobs_is_nothing_wrong(place):
     ended = run_command(main, "--all", *place.options)
 
@@ -46,7 +56,7 @@ def test_a_job_that_can_not_be_repaired_makes_the_command_fail(place):
     assert "Job survey-07 was skipped: it has no manifest" in ended.out
 
 
-@pytest.mark.parametrize("arguments", [[], ["survey-07", "--all"], ["nobody"], ["a/b"]])
+@pytest.mark.parametrize("arguments", [[], ["survey-07", "--all"], ["nobody"], ["a/b"], [""]])
 def test_wrong_input_ends_with_2(place, arguments):
     make_job(place.bucket, {"a": FRESH})
 

@@ -57,7 +57,7 @@ class Supervisor:
     def run(self, job, **fields):
         assignment = Assignment(
             **{"job_id": job.job_id, "task_id": "Hebe", "bucket_url": job.bucket.url, "attempt": 1}
-            | {"attempt_id": "a1", "worker": "host:1"}
+            | {"worker": "host:1"}
             | fields
         )
         run_assignment(assignment, tell=self.tell, await_lease=lambda: None)

@@ -1,5 +1,7 @@
 """One attempt at a task, with the real engine on one object of the demo and a bucket in memory."""
 
+import errno
+
 import pytest
 
 from tasks.bucket.layout import JobLayout
@@ -54,9 +56,7 @@ class Supervisor:
 
 def attempt_at(bucket, supervisor=None, *, attempt=1, task="Hebe", surveys=None, **collaborators):
     supervisor = supervisor or Supervisor()
-    assignment = Assignment(
-        job_id=JOB.job_id, task_id=task, bucket_url=bucket.url, attempt=attempt, attempt_id="a1", worker="host:1"
-    )
+    assignment = Assignment(job_id=JOB.job_id, task_id=task, bucket_url=bucket.url, attempt=attempt, worker="host:1")
     return Attempt(
         assignment,
         bucket=bucket,
@@ -250,9 +250,10 @@ def test_an_error_in_the_map_over_blocks_is_the_tasks_own(bucket):
     assert attempt.ending.error.startswith("RuntimeError: lost ")
 
 
-def test_out_of_memory_is_told_to_nobody_since_the_process_has_to_go(bucket):
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")], ids=repr)
+def test_out_of_memory_is_told_to_nobody_since_the_process_has_to_go(bucket, error):
     def hungry_map(function, blocks):
-        raise MemoryError
+        raise error
 
     attempt = attempt_at(bucket, map_blocks=hungry_map)
 

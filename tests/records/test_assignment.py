@@ -19,9 +19,7 @@ from tasks.records.assignment import (
 )
 from tasks.records.status import OutputObject
 
-ASSIGNMENT = Assignment(
-    job_id="job", task_id="task", bucket_url="file:///b", attempt=1, attempt_id="a", worker="here:1"
-)
+ASSIGNMENT = Assignment(job_id="job", task_id="task", bucket_url="file:///b", attempt=1, worker="here:1")
 TO_CHILD = [ASSIGNMENT, LeaseRenewed()]
 FROM_CHILD = [
     ChildReady(),

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.bootstrap import open_consumer_from_settings
 from tasks.errors import BadInputError
-from tasks.settings import Settings
+from tasks.settings import Settings, settings_from_environment
 
 
 @pytest.fixture
@@ -71,3 +71,27 @@ def test_a_lease_is_renewed_several_times_in_a_takeover_delay(unset, changes, qu
 def test_a_takeover_delay_in_which_owners_that_live_look_dead_is_refused(unset, changes, queue):
     with pytest.raises(BadInputError, match="THOR_LEASE_RENEW_SECONDS"):
         open_consumer_from_settings(unset.model_copy(update=changes), queue)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "No such file"), (b" \n", "is empty"), (b"\xff\xfe", "not text")]
+)
+def test_a_queue_file_that_names_no_queue_is_a_persons_mistake(unset, tmp_path, content, words):
+    path = tmp_path / "queue_url"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(BadInputError, match=f"{path}.*{words}"):
+        _ = unset.model_copy(update={"queue_file": path}).queue_url
+
+
+def test_a_variable_with_an_impossible_value_is_named_and_its_value_not_repeated(monkeypatch):
+    monkeypatch.setenv("THOR_DRAIN_SECONDS", "secret")
+    settings_from_environment.cache_clear()
+    try:
+        with pytest.raises(BadInputError, match="THOR_DRAIN_SECONDS") as caught:
+            settings_from_environment()
+    finally:
+        settings_from_environment.cache_clear()
+
+    assert "secret" not in str(caught.value)

@@ -83,13 +83,13 @@ class WorkerProcess:
 
 
 class Rig:
-    def __init__(self, place: Place, scratch: Path) -> None:
+    def __init__(self, place: Place, scratch: Path, *, delay_seconds: float = DELAY_SECONDS) -> None:
         self.scratch = scratch
         self.settings = Settings(
             bucket=place.bucket_url,
             queue=place.direct_queue_url or place.queue_url,
             lease_renew_seconds=RENEW_SECONDS,
-            takeover_delay_seconds=DELAY_SECONDS,
+            takeover_delay_seconds=delay_seconds,
             storage_emulator_host=place.direct_emulator or place.environment.get("STORAGE_EMULATOR_HOST"),
         )
         self.tag = uuid.uuid4().hex
@@ -100,7 +100,7 @@ class Rig:
             "THOR_BUCKET": place.bucket_url,
             "THOR_QUEUE": place.queue_url,
             "THOR_LEASE_RENEW_SECONDS": str(RENEW_SECONDS),
-            "THOR_TAKEOVER_DELAY_SECONDS": str(DELAY_SECONDS),
+            "THOR_TAKEOVER_DELAY_SECONDS": str(delay_seconds),
             "THOR_BUCKET_DEADLINE_SECONDS": "10",
         }
         self.bucket = open_bucket_from_settings(self.settings)
@@ -111,6 +111,8 @@ class Rig:
         self.deadline_seconds = DEADLINE_SECONDS
         #: Terminal states, as they were first seen.
         self.ended: dict[str, Status] = {}
+        #: Every status as it was last seen.
+        self.latest: dict[str, Status] = {}
         self._seen: dict[str, int] = {}
 
     # -- what a client does
@@ -219,7 +221,7 @@ class Rig:
             if task_id not in self._known or self._seen.get(task_id) == info.generation:
                 continue
             self._seen[task_id] = info.generation
-            status = self.status(task_id)
+            status = self.latest[task_id] = self.status(task_id)
             former = self.ended.get(task_id)
             assert former is None or status == former, f"terminal state of {task_id} changed: {former} -> {status}"
             if status.is_terminal:

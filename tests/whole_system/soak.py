@@ -1,9 +1,9 @@
 """Everything at once, at random from a seed: `python -m tests.whole_system.soak --tasks 2000`.
 
 Workers are killed, frozen, asked to leave once and twice, their children are killed; messages come twice, malformed,
-of other buckets; tasks fail, crash, hang; on services the broker's connections are reset and the bucket fails. In the
-end every promise must hold: every task in the state that its input calls for, complete outputs, nothing computed more
-often than faults hit it, no terminal state changed, empty queues, no process left.
+of other buckets; tasks fail and crash; on services the broker is killed, its connections are reset and the bucket
+fails. In the end every promise must hold: every task in the state that its input calls for, complete outputs, nothing
+computed more often than faults hit it, no terminal state changed, empty queues, no process left.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import psutil
 
 from tests.services.fake_gcs import running_fake_gcs
 from tests.services.faults import Faults, running_fault_proxy
-from tests.services.proxy import FaultProxy, fault_proxy
+from tests.services.proxy import fault_proxy
 from tests.services.rabbitmq import private_rabbitmq
 from tests.whole_system.broken import PASSING_FAULTS
 from tests.whole_system.rig import Place, Rig, WorkerProcess
@@ -32,7 +32,11 @@ ENDINGS = {"": "succeeded", "task_error": "task_error", "crash": "crashed", "mis
 ORDINARY = 0.9
 """Share of tasks that succeed."""
 MALFORMED = [b"", b"{", b"[]", b'{"task_id": 5}', b"\xff\xfe"]
-TASK_LIMIT_SECONDS = 20.0
+TASK_LIMIT_SECONDS = 60.0
+DELAY_SECONDS = 3.0
+"""Long enough that a worker on a busy machine does not look dead while it waits for a processor."""
+BROKER_KILL_SECONDS = 20.0
+"""Between two kills of the broker, and before the first: what happens right after a queue's birth is tested alone."""
 
 
 @dataclass
@@ -45,7 +49,11 @@ class Soak:
     workers: int
     task_seconds: float = 0.3
     reset_connections: Callable[[], None] | None = None
+    kill_broker: Callable[[], None] | None = None
+    #: Each of these may cost one more execution.
     faults: Counter[str] = field(default_factory=Counter)
+    #: None of these may cost any.
+    free: Counter[str] = field(default_factory=Counter)
     expected: dict[str, str] = field(default_factory=dict)
     dead: int = 0
 
@@ -53,6 +61,7 @@ class Soak:
         self.random = random.Random(self.seed)
         self.pool: list[WorkerProcess] = []
         self.frozen: list[tuple[float, WorkerProcess]] = []
+        self.next_broker_kill = time.monotonic() + BROKER_KILL_SECONDS
 
     def run(self, *, fault_seconds: float) -> dict[str, object]:
         """Submit, inject a fault every `fault_seconds` until half of the tasks are done, then let all come to rest."""
@@ -76,6 +85,7 @@ class Soak:
             "seconds": round(time.monotonic() - began, 1),
             "endings": dict(Counter(self.expected.values())),
             "faults": dict(self.faults),
+            "faults_that_cost_nothing": dict(self.free),
             "extra_executions": extra,
             "violations": 0,
         }
@@ -107,10 +117,23 @@ class Soak:
         able = [worker for worker in self.pool if worker.listens() and worker not in [far for _, far in self.frozen]]
         if not able:
             return
-        faults = [self.kill_worker, self.kill_child, self.drain, self.leave_at_once, self.freeze, self.ring_again]
+        self.random.choice(self.possible_faults())(self.random.choice(able))
+
+    def possible_faults(self) -> list[Callable[[WorkerProcess], None]]:
+        """Return what may happen now: a task that was hit often enough must not be given up for faults of ours."""
+        counters = [status.counters for task_id, status in self.rig.latest.items() if not status.is_terminal]
+        own_crashes = {task_id for task_id, ending in self.expected.items() if ending == "crashed"}
+        hit = (self.rig.latest[task_id] for task_id in self.rig.latest.keys() - own_crashes)
+        faults = [self.drain, self.leave_at_once, self.ring_again]
+        if not any(status.counters.crashed for status in hit if not status.is_terminal):
+            faults.append(self.kill_child)
+        if all(each.lost <= 1 for each in counters):
+            faults += [self.kill_worker, self.freeze]
         if self.reset_connections:
             faults.append(self.reset)
-        self.random.choice(faults)(self.random.choice(able))
+        if self.kill_broker and time.monotonic() >= self.next_broker_kill:
+            faults = [self.end_broker]
+        return faults
 
     def kill_worker(self, worker: WorkerProcess) -> None:
         worker.send(signal.SIGKILL)
@@ -122,8 +145,9 @@ class Soak:
             self.faults["kill -9 of a child"] += 1
 
     def drain(self, worker: WorkerProcess) -> None:
-        worker.send(signal.SIGTERM)  # costs nothing: not counted among the faults that may
+        worker.send(signal.SIGTERM)  # costs nothing
         self.pool.remove(worker)
+        self.free["first SIGTERM"] += 1
 
     def leave_at_once(self, worker: WorkerProcess) -> None:
         worker.send(signal.SIGTERM)
@@ -133,7 +157,7 @@ class Soak:
 
     def freeze(self, worker: WorkerProcess) -> None:
         worker.send(signal.SIGSTOP)
-        self.frozen.append((time.monotonic() + self.random.uniform(0.5, 4.0), worker))
+        self.frozen.append((time.monotonic() + self.random.uniform(0.5, 2 * DELAY_SECONDS), worker))
         self.faults["freeze"] += 1
 
     def thaw(self, *, all_of_them: bool = False) -> None:
@@ -143,16 +167,34 @@ class Soak:
                 self.frozen.remove((until, worker))
 
     def ring_again(self, _worker: WorkerProcess) -> None:
+        self.thaw(all_of_them=True)  # a frozen worker may hold the queue file's lock, and only we can thaw it
         self.rig.ring(self.some_task())  # costs nothing
+        self.free["message sent again"] += 1
 
     def reset(self, _worker: WorkerProcess) -> None:
         assert self.reset_connections is not None
         self.reset_connections()  # costs nothing
+        self.free["reset of all connections"] += 1
+
+    def end_broker(self, _worker: WorkerProcess) -> None:
+        assert self.kill_broker is not None
+        self.kill_broker()  # costs nothing
+        self.free["kill -9 of the broker"] += 1
+        self.next_broker_kill = time.monotonic() + BROKER_KILL_SECONDS
+
+
+@dataclass(frozen=True)
+class Services:
+    """What can go wrong with the broker and the cloud bucket."""
+
+    reset_connections: Callable[[], None]
+    kill_broker: Callable[[], None]
+    bucket_faults: Faults
 
 
 @contextlib.contextmanager
 def embedded(scratch: Path):
-    yield Place((scratch / "bucket").as_uri(), f"sqlite:///{scratch / 'queue.sqlite3'}"), None, None
+    yield Place((scratch / "bucket").as_uri(), f"sqlite:///{scratch / 'queue.sqlite3'}"), None
 
 
 @contextlib.contextmanager
@@ -171,48 +213,60 @@ def services(_: Path):
             direct_emulator=gcs.url,
             direct_queue_url=url,
         )
-        yield place, proxy, bucket_faults
+
+        def kill_broker() -> None:
+            node.kill()
+            node.restart()
+
+        yield place, Services(proxy.reset, kill_broker, bucket_faults)
 
 
 def soak(
     place: Place,
     scratch: Path,
     options: argparse.Namespace,
-    *,
-    proxy: FaultProxy | None = None,
-    bucket_faults: Faults | None = None,
+    services: Services | None,
 ) -> dict[str, object]:
     """Run one soak and return its figures. Raises AssertionError when a promise is broken."""
-    rig = Rig(place, scratch)
+    rig = Rig(place, scratch, delay_seconds=DELAY_SECONDS)
     rig.deadline_seconds = 600.0
-    if bucket_faults is not None:
-        bucket_faults.at_random(seed=options.seed, failing=0.03, kinds=PASSING_FAULTS)
+    if services is not None:
+        services.bucket_faults.at_random(seed=options.seed, failing=0.03, kinds=PASSING_FAULTS)
     try:
-        return Soak(
+        figures = Soak(
             rig,
             seed=options.seed,
             tasks=options.tasks,
             workers=options.workers,
-            reset_connections=proxy.reset if proxy else None,
+            reset_connections=services.reset_connections if services else None,
+            kill_broker=services.kill_broker if services else None,
         ).run(fault_seconds=options.fault_seconds)
+        return {**figures, "bucket_faults": len(services.bucket_faults.injected) if services else 0}
     finally:
         rig.close()
 
 
-def run(arguments: list[str]) -> dict[str, object]:
-    """Parse the command line, soak, and return the figures."""
+KINDS = {"embedded": embedded, "services": services}
+
+
+def run(arguments: list[str]) -> dict[str, dict[str, object]]:
+    """Parse the command line, soak, and print and return the figures of each kind of place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault-seconds", type=float, default=1.0, help="mean time between faults")
-    parser.add_argument("--on", choices=["embedded", "services"], default="services")
+    parser.add_argument("--on", choices=[*KINDS], help="default: on each, one after the other")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="thor-soak-") as directory:
-        scratch = Path(directory)
-        with {"embedded": embedded, "services": services}[options.on](scratch) as (place, proxy, bucket_faults):
-            return soak(place, scratch, options, proxy=proxy, bucket_faults=bucket_faults)
+    figures = {}
+    for kind in [options.on] if options.on else KINDS:
+        with tempfile.TemporaryDirectory(prefix="thor-soak-") as directory:
+            scratch = Path(directory)
+            with KINDS[kind](scratch) as (place, faulty_services):
+                figures[kind] = soak(place, scratch, options, faulty_services)
+        print(json.dumps({kind: figures[kind]}, indent=1), flush=True)
+    return figures
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1:]), indent=1))
+    run(sys.argv[1:])

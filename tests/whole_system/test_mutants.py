@@ -76,7 +76,7 @@ SCENARIOS = {
 SYMPTOMS = {
     "no_lease_check": "extra executions",
     "ack_before_status": "in vain that every task has come to its end",
-    "no_nonce": "extra executions|in vain that every task has come to its end",
+    "no_nonce": "extra executions|in vain that every task has come to its end|error_kind='lost'",
     "no_fence": "terminal state of orbit changed",
     "status_before_outputs": "outputs of orbit",
 }

@@ -13,7 +13,7 @@ from workers.attempt_watch import AttemptWatch, Rhythm
 from workers.bucket_thread import BucketThread
 from workers.child_process import ChildProcess
 from workers.disposition import ChildDied, ChildSucceeded, settlement
-from workers.reception import Attempt
+from workers.reception import ClaimedTask
 from workers.shutdown import Shutdown
 from workers.supervise import Habits, Supervisor
 
@@ -26,7 +26,7 @@ os.read(int(fds["commands-fd"]), 4096)
 os.write(reports, {last!r})
 time.sleep({seconds})
 """
-ASSIGNMENT = Assignment(job_id="j", task_id="t", bucket_url="gs://b", attempt=1, attempt_id="a1", worker="w:1")
+ASSIGNMENT = Assignment(job_id="j", task_id="t", bucket_url="gs://b", attempt=1, worker="w:1")
 
 
 @pytest.fixture
@@ -149,6 +149,6 @@ def test_a_child_that_died_idle_is_not_charged_to_the_next_task(start):
     shutdown = Shutdown(drain_seconds=None)
     supervisor = Supervisor(consumer=BrokerAwayAtFirst(0), bucket=None, habits=habits, shutdown=shutdown)
 
-    ending = supervisor._computed(Attempt(StatusOutOfReach(), ASSIGNMENT), child)
+    ending = supervisor._computed(ClaimedTask(StatusOutOfReach(), ASSIGNMENT), child)
 
     assert settlement(ending, Counters()).event == Released(crashed=False)

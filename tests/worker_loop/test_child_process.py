@@ -1,5 +1,7 @@
 """The supervisor's end of a child: what it hears, what it keeps of the child's words, and how it tells of its death."""
 
+import os
+import signal
 import sys
 import textwrap
 
@@ -8,12 +10,12 @@ import pytest
 
 from tasks.records.assignment import Assignment, AttemptSucceeded, ChildReady, StageBegan
 from tests.services.processes import wait_until
+from workers import child_process
 from workers.child_keeper import MAX_FAILED_STARTS, ChildCannotStartError, ChildKeeper
-from workers.child_process import TAIL_BYTES, ChildProcess
+from workers.child_loop import OUT_OF_MEMORY_EXIT
+from workers.child_process import TAIL_BYTES, ChildProcess, how_it_ended
 
-ASSIGNMENT = Assignment(
-    job_id="job", task_id="task", bucket_url="file:///b", attempt=1, attempt_id="a", worker="here:1"
-)
+ASSIGNMENT = Assignment(job_id="job", task_id="task", bucket_url="file:///b", attempt=1, worker="here:1")
 PREAMBLE = """
 import os, signal, sys, time
 from tasks.records.assignment import *
@@ -98,7 +100,20 @@ def test_a_line_that_is_no_report_ends_the_child(start):
     assert "no report" in child.cause_of_death
 
 
-def test_a_child_that_closes_its_pipe_and_lives_on_is_ended(start):
+def test_a_child_that_fails_at_its_start_says_why_although_its_pipe_closes_first(start):
+    child = start("""
+        reports.close()
+        time.sleep(0.3)
+        sys.exit("no such library")
+    """)
+
+    await_death(child)
+
+    assert child.cause_of_death == "exit code 1. It printed last:\nno such library"
+
+
+def test_a_child_that_closes_its_pipe_and_lives_on_is_ended(start, monkeypatch):
+    monkeypatch.setattr(child_process, "FAREWELL_SECONDS", 0.2)
     child = start("""
         reports.close()
         time.sleep(60)
@@ -163,6 +178,104 @@ def test_killing_a_child_kills_what_it_started(start):
     child.kill("a test asks for it")
 
     wait_until(lambda: not grandchild.is_running(), seconds=10, what="the grandchild is gone")
+
+
+def test_what_a_child_started_does_not_outlive_it(start):
+    child = start("""
+        import subprocess
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        pipes.tell(ChildReady())
+        pipes.hear()
+    """)
+    hear(child, 1)
+    (grandchild,) = psutil.Process(child.pid).children()
+
+    child.assign(ASSIGNMENT)
+    await_death(child)
+
+    wait_until(lambda: not grandchild.is_running(), seconds=10, what="the grandchild is gone")
+
+
+def test_a_process_group_is_killed_only_while_its_number_can_be_nobody_elses(start, monkeypatch):
+    """As long as the dead leader is not reaped the kernel gives its number to nobody."""
+    kill, at_the_kill = os.killpg, []
+
+    def killpg(group, number):
+        at_the_kill.append(psutil.Process(group).status())
+        kill(group, number)
+
+    monkeypatch.setattr(child_process.os, "killpg", killpg)
+    child = start("pass")
+    await_death(child)
+
+    child.kill("too late")
+    child.dismiss(grace_seconds=0.0)
+
+    assert at_the_kill == [psutil.STATUS_ZOMBIE]
+    assert child.cause_of_death.startswith("exit code 0")
+
+
+def test_a_child_that_the_kernel_does_not_let_go_of_holds_nobody_up(start, monkeypatch):
+    monkeypatch.setattr(child_process, "KILL_SECONDS", 0.05)
+    monkeypatch.setattr(child_process.os, "killpg", lambda *_: None)  # as if it hung in a read of a dead disk
+    child = start("time.sleep(60)")
+
+    child.kill("it took too long")
+
+    assert child.is_dead
+    assert child.cause_of_death.startswith("killed because it took too long")
+    os.kill(child.pid, signal.SIGKILL)
+    child._popen.wait()
+
+
+@pytest.mark.parametrize(
+    ("code", "killed_because", "words"),
+    [
+        (0, None, "exit code 0"),
+        (3, None, "exit code 3"),
+        (-signal.SIGSEGV, None, "killed by SIGSEGV"),
+        (-signal.SIGKILL, None, "killed by SIGKILL"),
+        (-signal.SIGKILL, "it hangs", "killed because it hangs"),
+        (None, "it hangs", "killed because it hangs"),
+        (-signal.SIGSEGV, "it closed its pipe", "killed by SIGSEGV"),
+        (3, "it closed its pipe", "exit code 3"),
+        (OUT_OF_MEMORY_EXIT, None, f"out of memory (exit code {OUT_OF_MEMORY_EXIT})"),
+        (-(signal.SIGRTMIN + 1), None, f"killed by signal {signal.SIGRTMIN + 1}"),
+    ],
+)
+def test_what_a_process_died_of_by_itself_comes_before_what_it_was_killed_for(code, killed_because, words):
+    assert how_it_ended(code, killed_because=killed_because) == words
+
+
+@pytest.mark.parametrize(
+    "exhausted",
+    [
+        "raise MemoryError",
+        'raise OSError(12, "Cannot allocate memory")',
+        'raise ImportError("liborb.so: failed to map segment from shared object")',
+        "open_threads()",
+    ],
+)
+def test_memory_that_cannot_be_had_ends_the_child_whatever_the_library_calls_it(start, exhausted):
+    child = start(f"""
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
+        def open_threads():
+            raise RuntimeError("can't start new thread")
+        def compute(assignment, *, tell, await_lease):
+            try:
+                {exhausted}
+            except Exception as error:
+                raise ValueError("the fit failed") from error
+        serve(pipes, compute)
+    """)
+    hear(child, 1)
+
+    child.assign(ASSIGNMENT)
+    await_death(child)
+
+    assert child.cause_of_death.startswith("out of memory")
+    assert "the fit failed" in child.cause_of_death
 
 
 def test_a_dead_child_can_be_told_things_without_harm(start):

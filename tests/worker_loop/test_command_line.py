@@ -1,22 +1,36 @@
 """`python -m workers`: options, a fleet of processes, log lines without passwords."""
 
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tasks.settings import Settings
+from tasks.broker.urls import redacted
+from tasks.settings import Settings, settings_from_environment
 from tests.services.processes import wait_until
-from workers.__main__ import CHILD_COMMAND, habits_from_settings, main, parse_arguments
-from workers.logs import about, log_to_stderr, redacted
+from workers.__main__ import CHILD_COMMAND, habits_from_settings, main, parse_arguments, warn_of_short_patience
+from workers.logs import about, log_on, log_to_stderr
 from workers.shutdown import Shutdown
 
 PROJECT = Path(__file__).parents[2]
+COUNTING_MEMBER = r"""
+import os, signal, sys, time
+from workers.mortality import die_with
+both = {{signal.SIGTERM, signal.SIGINT}}
+signal.pthread_sigmask(signal.SIG_BLOCK, both)
+die_with(int(sys.argv[-1].partition("=")[2]))
+os.write(1, b"serving\n")
+while signal.sigpending() != both:
+    time.sleep(0.01)
+sys.exit({code})
+"""
 MEMBER = r"""
 import os, signal, sys, time
 from workers.mortality import die_with
@@ -52,6 +66,36 @@ def test_a_password_with_an_unescaped_slash_is_not_logged_before_the_url_is_refu
     assert ended.returncode == 2
     assert "Serving queue amqp://guest:***@host/" in ended.stderr
     assert "pa/ss" not in ended.stderr
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path, restored_logging):
+    """The environment of a process that has not yet read it."""
+    monkeypatch.setenv("THOR_BUCKET", (tmp_path / "bucket").as_uri())
+    monkeypatch.delenv("THOR_QUEUE", raising=False)
+    settings_from_environment.cache_clear()
+    yield monkeypatch
+    settings_from_environment.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("THOR_QUEUE_FILE", "/nowhere/queue-url"), ("THOR_TASKS_PER_CHILD", "many")]
+)
+def test_an_environment_that_cannot_be_used_is_named_and_ends_with_exit_code_two(variable, value, environment, capsys):
+    environment.setenv(variable, value)
+
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert variable in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(("idle_timeout_seconds", "n_warnings"), [(None, 0), (19.9, 1), (20.0, 0)])
+def test_who_leaves_before_a_lost_task_can_come_back_is_warned(idle_timeout_seconds, n_warnings, caplog):
+    warn_of_short_patience(idle_timeout_seconds, delay_seconds=20.0)
+
+    assert len(caplog.records) == n_warnings
+    assert all("THOR_TAKEOVER_DELAY_SECONDS" in record.getMessage() for record in caplog.records)
 
 
 def test_habits_come_from_the_settings():
@@ -101,6 +145,25 @@ def test_a_log_line_names_worker_job_task_and_attempt_and_hides_passwords(capsys
     assert second.endswith("INFO worker=here:1 Idle.")
 
 
+def test_a_json_line_has_the_same_in_fields_also_for_what_a_child_printed(capsys, restored_logging):
+    log_to_stderr("here:1", as_json=True)
+
+    with about(job_id="job", task_id="orbit", attempt=2):
+        logging.getLogger("workers").warning("Lost %s.", "amqp://guest:secret@host/")
+        log_on("Fitting ...\nto amqp://guest:secret@host/\n")
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    about_task = {"worker": "here:1", "job": "job", "task": "orbit", "attempt": 2}
+    assert [line["message"] for line in lines] == [
+        "Lost amqp://guest:***@host/.",
+        "Fitting ...",
+        "to amqp://guest:***@host/",
+    ]
+    assert [line["level"] for line in lines] == ["WARNING", "INFO", "INFO"]
+    assert all(about_task.items() <= line.items() for line in lines)
+    assert all(datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0) for line in lines)
+
+
 def test_leaving_becomes_urgent_with_the_second_request_or_after_the_drain_limit():
     patient, limited = Shutdown(drain_seconds=None), Shutdown(drain_seconds=1e-9)
     assert (patient.is_requested, patient.is_urgent, limited.is_urgent) == (False, False, False)
@@ -117,8 +180,8 @@ def test_leaving_becomes_urgent_with_the_second_request_or_after_the_drain_limit
 def fleet():
     fleets = []
 
-    def fleet(code=0, size=2):
-        member = [sys.executable, "-c", MEMBER.format(code=code)]
+    def fleet(code=0, size=2, script=MEMBER):
+        member = [sys.executable, "-c", script.format(code=code)]
         script = f"import sys; from workers.fleet import Fleet; sys.exit(Fleet(command={member!r}, size={size}).run())"
         fleets.append(
             subprocess.Popen(
@@ -148,6 +211,15 @@ def test_a_fleet_passes_sigterm_on_and_leaves_with_its_members(fleet):
 
     assert process.wait(30) == 0
     assert [worker for worker in workers if worker.is_running()] == []
+
+
+def test_a_second_request_reaches_members_that_have_not_yet_looked_at_the_first(fleet):
+    process = fleet(script=COUNTING_MEMBER)
+
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) == 0
 
 
 def test_a_fleet_tells_when_a_member_could_not_work(fleet):

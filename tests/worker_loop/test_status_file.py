@@ -10,7 +10,7 @@ from tasks.jobs.claim import claim_task, is_cancelled
 from tasks.jobs.finish import finish_task
 from tasks.jobs.status_file import read_status_file
 from tasks.records.ids import JobId, TaskId
-from tasks.records.status import Failed, Released, Renewed, Status, Succeeded, status_from_bytes
+from tasks.records.status import Failed, Released, Renewed, Retried, Status, Succeeded, status_from_bytes
 from tests.support.buckets import EndingBucket, FakeBucket, FlakyBucket, ProcessEndedHere
 
 LAYOUT = JobLayout(JobId("job")).task(TaskId("task"))
@@ -209,6 +209,18 @@ def test_checkpoints_go_after_success_and_only_then(bucket):
 
     finish_task(claimed(bucket), SUCCEEDED)
     assert list(bucket.list(LAYOUT.checkpoints_prefix)) == []
+
+
+def test_the_error_message_of_an_earlier_failure_goes_when_the_task_succeeds_after_a_retry(bucket):
+    finish_task(claimed(bucket), CRASHED)
+    read_status_file(bucket, LAYOUT).change(Retried())
+    file = claimed(bucket)
+    bucket.write(LAYOUT.output("thor.log"), b"log")
+    assert bucket.generation(LAYOUT.output("error_message.txt"))
+
+    finish_task(file, SUCCEEDED)
+
+    assert [info.name for info in bucket.list(LAYOUT.outputs_prefix)] == [LAYOUT.output("thor.log")]
 
 
 def test_a_failure_names_the_outputs_that_there_are(bucket):

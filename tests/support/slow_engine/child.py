@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,12 @@ from tasks.records.assignment import (
     AttemptReleased,
     AttemptSucceeded,
     StageBegan,
+    Tell,
 )
 from tasks.records.status import OutputObject
 from tasks.settings import settings_from_environment
-from workers.child_loop import AwaitLease, RunAssignment, Tell, main
+from tests.support.slow_engine.moved_clock import follow_file_if_asked
+from workers.child_loop import AwaitLease, RunAssignment, main
 
 STAGES = (
     "range_and_shift",
@@ -39,8 +42,8 @@ def gate(name: str) -> str:
 
 
 def execution(assignment: Assignment) -> str:
-    """Object that tells that an attempt was executed."""
-    return f"executions/{assignment.job_id}/{assignment.task_id}/{assignment.attempt_id}"
+    """Object that tells of one execution: a new one each time, also within one attempt."""
+    return f"executions/{assignment.job_id}/{assignment.task_id}/{assignment.attempt}-{uuid.uuid4().hex}"
 
 
 def answer(task_id: str) -> bytes:
@@ -154,6 +157,7 @@ FAULTS: dict[str, Callable[[], None]] = {
 
 
 def prepare() -> RunAssignment:
+    follow_file_if_asked()
     return run_assignment
 
 

@@ -8,6 +8,7 @@ import sys
 from tasks.bootstrap import open_bucket_from_settings, open_consumer_from_settings
 from tasks.settings import settings_from_environment
 from tests.support.slow_engine.kill_switch import AnswerLosingBucket, DeadlyBucket, DeadlyConsumer, KillSwitch
+from tests.support.slow_engine.moved_clock import follow_file_if_asked
 from tests.support.slow_engine.mutants import MUTANTS
 from workers.__main__ import habits_from_settings
 from workers.logs import log_to_stderr
@@ -26,6 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.mutant:
         MUTANTS[options.mutant]()
+    follow_file_if_asked()
     settings = settings_from_environment()
     switch = KillSwitch(options.kill_at)
     worker = f"{socket.gethostname()}:{os.getpid()}"
