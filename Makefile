@@ -6,7 +6,7 @@ quietly := DO_NOT_TRACK=1 PYTHONUNBUFFERED=1
 run: environment            ## the demo job, end to end on this machine
 	$(quietly) $(python) -m flows.submit
 
-test: environment services check   ## everything: services, lint, types, import contracts, tests
+test: environment kernels services check   ## everything: services, lint, types, import contracts, tests
 	$(quietly) $(python) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: environment          ## lint, format, types, import contracts
@@ -32,9 +32,12 @@ lock:                       ## after a change of dependencies in pyproject.toml
 clean:
 	rm -rf .venv .cache thor_output .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: environment services
+.PHONY: environment kernels services
 environment:
 	@.ci/set-up
+
+kernels: environment        # compiled before a test's time limit runs: their sources may have changed since the set-up
+	@$(python) -m tasks.engines.warm_up
 
 services: environment       # a private RabbitMQ, unpacked below .cache; fake-gcs-server comes with its wheel
 	@$(python) -m tests.services.rabbitmq install

@@ -77,10 +77,7 @@ def _queue_of(settings: Settings) -> str | None:
     """Return the queue's URL if the environment names one; an embedded one belongs to its machine."""
     if settings.queue is None and settings.queue_file is None:
         return None
-    try:
-        return settings.queue_url
-    except OSError as error:
-        raise BadInputError(f"Cannot read THOR_QUEUE_FILE: {error}. Correct it, or give --queue.") from error
+    return settings.queue_url
 
 
 def read_key(path: Path) -> Mapping[str, Any]:

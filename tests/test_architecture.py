@@ -16,6 +16,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 LONGEST_FUNCTION = 60
 LONGEST_MODULE = 400
+RUNS_WHAT_IT_READS = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "yaml"}
 
 
 def name(path):
@@ -76,6 +77,24 @@ def test_no_product_name_looks_like_a_test(path):
 def test_the_environment_is_read_in_one_place(path):
     if name(path) != "tasks/settings.py":
         assert re.findall(r"\b(?:environb?|getenvb?|putenv)\b", path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_nothing_that_is_read_can_run(path):
+    """What comes from a bucket or a queue is parsed as JSON, csv or parquet: no pickle, no evaluated text."""
+    imported = {
+        module.split(".")[0]
+        for node in definitions(path, ast.Import, ast.ImportFrom)
+        for module in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
+    }
+    called = {
+        getattr(node.func, "attr", None) if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
+        for node in definitions(path, ast.Call)
+    }
+    keywords = {keyword.arg for node in definitions(path, ast.Call) for keyword in node.keywords}
+
+    assert imported & RUNS_WHAT_IT_READS == set()
+    assert (called | keywords) & {"eval", "exec", "read_pickle", "to_pickle", "allow_pickle", "unpack_archive"} == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

@@ -5,16 +5,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 from rich.console import Console
 
-from flows import command_line
+from flows import command_line, repair
 from flows.doctor import look_at_prefect
 from tasks import instrument
 from tasks.errors import BadInputError, BucketUnavailableError, EngineUnavailableError
 from tests.services.processes import free_port
+from tests.support.commands import run_command
+from tests.support.jobs import FRESH, make_job
 
 
 @flow(name="says-whether-it-is-shown")
@@ -103,6 +106,22 @@ def test_a_secret_does_not_come_to_prefect(prefect_api):
     assert command_line.show_run(has_a_secret, SecretStr("amqp://u:hidden@h/")) == "amqp://u:hidden@h/"
     assert len(seen) == 1
     assert "hidden" not in seen[0]
+
+
+@pytest.mark.slow
+def test_a_password_comes_to_no_run_no_log_and_no_artifact_of_prefect(prefect_api, place):
+    make_job(place.bucket, {"a": FRESH})
+    queue = f"amqp://survey:hidden-one@127.0.0.1:{free_port()}/"
+
+    ended = run_command(repair.main, "survey-07", *place.bucket_option, "--queue", queue)
+
+    instrument.flush()
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs() if run.parameters.get("job_id") == "survey-07"]
+        shown = [each.model_dump_json() for each in (*runs, *client.read_logs(), *client.read_artifacts())]
+    assert (ended.code, len(runs)) == (1, 1)
+    assert "Cannot reach the queue amqp://survey:***@" in runs[0].state.message
+    assert [text for text in (*shown, ended.out, ended.err) if "hidden-one" in text] == []
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,15 @@ class PrivateRabbitMQ:
         )
         return name
 
+    def add_user(self, name: str, password: str, virtual_host: str) -> None:
+        """Make a user who may do everything in one virtual host."""
+        self.evaluate(f'rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{password}">>, <<"tests">>).')
+        every = '<<".*">>'
+        self.evaluate(
+            f'rabbit_auth_backend_internal:set_permissions(<<"{name}">>, <<"{virtual_host}">>, '
+            f'{every}, {every}, {every}, <<"tests">>).'
+        )
+
     def delete_virtual_host(self, name: str) -> None:
         """Delete a virtual host and its queues."""
         self.evaluate(f'rabbit_vhost:delete(<<"{name}">>, <<"tests">>).')

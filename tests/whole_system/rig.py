@@ -92,8 +92,9 @@ class Rig:
             takeover_delay_seconds=delay_seconds,
             storage_emulator_host=place.direct_emulator or place.environment.get("STORAGE_EMULATOR_HOST"),
         )
+        self.queue_url = place.queue_url
         self.tag = uuid.uuid4().hex
-        self._environment = {
+        self.environment = {
             **os.environ,
             **place.environment,
             TAG: self.tag,
@@ -153,7 +154,7 @@ class Rig:
             popen = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.slow_engine.worker", *options],
                 cwd=PROJECT,
-                env={**self._environment, **environment},
+                env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

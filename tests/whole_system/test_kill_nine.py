@@ -154,7 +154,7 @@ def test_an_idle_child_that_is_killed_is_replaced_before_the_next_task(rig):
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("crash", "killed by SIGSEGV"), ("exit", "exit code 3"), ("memory", "MemoryError")],
+    [("crash", "killed by SIGSEGV"), ("exit", "exit code 3"), ("memory", "MemoryError"), ("mmap", "out of memory")],
 )
 @only_embedded
 def test_a_task_of_which_the_child_always_dies_fails_after_three_and_says_how(rig, fault, said):

@@ -8,6 +8,13 @@ TESTS = Path(__file__).parents[1]
 DOCUMENT = TESTS.parent / "docs" / "promises.md"
 
 
+def test_every_promise_names_a_test():
+    rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")][2:]
+
+    assert len(rows) > 15
+    assert [row for row in rows if not re.search(r"`test_\w+`", row)] == []
+
+
 def test_every_test_that_the_promises_name_exists():
     named = set(re.findall(r"`(test_\w+)`", DOCUMENT.read_text()))
     defined = {

@@ -98,6 +98,20 @@ def test_a_message_sent_twice_is_computed_once(rig):
     rig.assert_promises({"orbit": "succeeded"})
 
 
+def test_of_many_supervisors_that_get_one_task_at_the_same_moment_one_computes_it(rig):
+    workers = [rig.worker() for _ in range(3)]
+    for worker in workers:
+        rig.await_that(lambda worker=worker: "Started child" in worker.printed, "the worker is there")
+    rig.submit(orbit={"gate": "go"})
+    rig.ring(*["orbit"] * 5)
+    rig.await_that(lambda: sum(worker.printed.count("looking again") for worker in workers) >= 4, "the others looked")
+    rig.open_gate("go")
+
+    rig.assert_promises({"orbit": "succeeded"})
+    assert sum(worker.printed.count("Claimed the task") for worker in workers) == 1
+    assert sum(worker.printed.count("Succeeded with") for worker in workers) == 1
+
+
 def test_a_message_of_a_task_at_work_elsewhere_waits_and_is_acked_in_the_end(rig):
     rig.submit(orbit={"gate": "go"})
     rig.worker()

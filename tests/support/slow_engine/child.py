@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import mmap
 import os
 import signal
 import time
@@ -151,6 +152,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "exit": lambda: os._exit(3),
     "hang": hang,
     "memory": eat_memory,
+    "mmap": lambda: mmap.mmap(-1, 2**40).close(),
     "poison": kill_supervisor,
     "program": raise_fault,
 }
