@@ -12,9 +12,10 @@ from flows import command_line
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
+from tasks.jobs.config_file import read_ades_settings
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.results import JobResults, collect_results
+from tasks.jobs.results import CollectOptions, JobResults, collect_results
 from tasks.records.ids import job_id_from_text
 from tasks.records.manifest import Manifest
 from tasks.records.progress import JobProgress
@@ -35,36 +36,52 @@ class Collected(JobProgress):
     recovered_orbits: int = 0
     output: str = ""
     report: str = ""
+    #: Reports for the Minor Planet Center, and why there are not more.
+    ades: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @flow(name="thor-collect", flow_run_name="{job_id}", description="Bring a job's outputs home and merge them.")
-def collect_job(job_id: str, bucket: str | None = None, output: Path | None = None) -> Collected:
+def collect_job(
+    job_id: str, bucket: str | None = None, output: Path | None = None, config: Path | None = None
+) -> Collected:
     """Collect the tasks that have come to an end, and return the counts; those that have not are left out.
 
     Args:
         job_id: The job.
         bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
         output: A directory on the machine that runs this flow; empty: thor_output/<job_id>.
+        config: File of settings whose keys ades.* go before those of the job; other keys change nothing any more.
     """
+    options = collect_options(config)
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
     layout = JobLayout(job_id_from_text(job_id))
     manifest = read_manifest(store, layout)
     watch = JobWatch(store, layout, manifest.task_ids)
     watch.look()
-    results = bring_home(watch, manifest, output=output)
+    results = bring_home(watch, manifest, output=output, options=options)
     return Collected(
         **vars(watch.progress),
         recovered_orbits=len(results.merged.orbits),
         output=str(results.output),
         report=str(results.report),
+        ades=tuple(str(results.output / name) for name in results.ades.bodies),
+        notes=tuple(results.ades.notes),
     )
 
 
-def bring_home(watch: JobWatch, manifest: Manifest, *, output: Path | None) -> JobResults:
+def collect_options(config: Path | None) -> CollectOptions:
+    """Read and check the files that collecting takes."""
+    return CollectOptions(ades=read_ades_settings(config) if config else {})
+
+
+def bring_home(
+    watch: JobWatch, manifest: Manifest, *, output: Path | None, options: CollectOptions | None = None
+) -> JobResults:
     """Collect as a Prefect task, and show what was found."""
     collect = steps.collect if instrument.is_in_run() else collect_results
     output = (output or DEFAULT_OUTPUT / manifest.job_id).absolute()
-    results: JobResults = collect(watch, manifest=manifest, output=output)
+    results: JobResults = collect(watch, manifest=manifest, output=output, options=options or CollectOptions())
     show_results(results, job_id=watch.layout.job_id)
     return results
 
@@ -95,13 +112,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     command_line.add_job_argument(parser)
     command_line.add_bucket_option(parser)
     parser.add_argument("--output", metavar="DIR", type=Path, help="where to (default: thor_output/JOB)")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="its keys ades.* go before those of the job")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 only when every task has succeeded."""
     options = parse_arguments(arguments)
-    found = command_line.show_run(collect_job, options.job_id, options.bucket, options.output)
+    found = command_line.show_run(collect_job, options.job_id, options.bucket, options.output, options.config)
     if options.json:
         command_line.print_json(found)
     else:
@@ -112,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         command_line.print_line(f"Outputs: {found.output}")
         command_line.print_line(f"Report:  {found.report}")
+        for line in (*(f"ADES:    {path}" for path in found.ades), *found.notes):
+            command_line.print_line(line)
     return command_line.DONE if found.succeeded == found.total else command_line.FAILED
 
 

@@ -74,6 +74,8 @@ def report_of(outcome: JobOutcome) -> dict[str, Any]:
         "report": str(outcome.results.report),
         "orbits": str(outcome.results.orbits),
         "plots": str(outcome.results.plots),
+        "ades": [str(outcome.results.output / name) for name in outcome.results.ades.bodies],
+        "notes": list(outcome.results.ades.notes),
         "tasks": rows,
         "totals": totals,
     }
@@ -141,8 +143,12 @@ def _print_report(report: Mapping[str, Any], server: PrefectServer | None) -> No
     command_line.print_line(f"Report:  {report['report']}")
     command_line.print_line(f"Orbits:  {report['orbits']}")
     command_line.print_line(f"Plots:   {report['plots']}")
+    for path in report["ades"]:
+        command_line.print_line(f"ADES:    {path}")
     command_line.print_line(f"Outputs: {report['output']} (of each task, in tasks/)")
     command_line.print_line(f"Bucket:  {report['bucket']} (job {report['job_id']})")
+    for note in report["notes"]:
+        command_line.print_line(note)
     if server is not None and server.home is not None:
         command_line.print_line(f"Runs:    PREFECT_HOME={server.home} prefect server start, then http://127.0.0.1:4200")
     elif server is not None:

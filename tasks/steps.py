@@ -12,7 +12,7 @@ from prefect.utilities.annotations import quote
 
 from tasks.broker.protocol import Publisher
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.results import JobResults, collect_results
+from tasks.jobs.results import CollectOptions, JobResults, collect_results
 from tasks.jobs.submit import Submission, SubmitSteps
 from tasks.records.ids import TaskId
 from tasks.records.manifest import Manifest
@@ -64,9 +64,9 @@ def monitor(watch: JobWatch, *, on_look: Callable[[list[TaskId]], None], pause_s
 
 
 @task(name="collect", task_run_name="collect", cache_policy=NO_CACHE)
-def collect(watch: JobWatch, *, manifest: Manifest, output: Path) -> JobResults:
+def collect(watch: JobWatch, *, manifest: Manifest, output: Path, options: CollectOptions) -> JobResults:
     """Download the outputs of every task that has come to an end, merge them and report them."""
-    return collect_results(watch, manifest=manifest, output=output)
+    return collect_results(watch, manifest=manifest, output=output, options=options)
 
 
 class ShownSubmitSteps(SubmitSteps):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.engines.settings import EngineSettings
-from tasks.jobs.config_file import csv_from_settings, read_settings
+from tasks.jobs.config_file import csv_from_settings, read_ades_settings, read_settings
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.engine_of_job import engine_of_job
 from tasks.jobs.observations_file import read_observations
@@ -83,7 +83,8 @@ def read_inputs(files: InputFiles) -> JobInputs:
 def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> JobInputs:
     settings = read_settings(files.config) if files.config else EngineSettings()
     orbits = read_orbits(files.orbits)
-    return inputs_from_tables(observations=read_observations(files.observations), orbits=orbits, settings=settings)
+    inputs = inputs_from_tables(observations=read_observations(files.observations), orbits=orbits, settings=settings)
+    return _with_ades(inputs, settings, files.config)
 
 
 def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: EngineSettings) -> JobInputs:
@@ -118,7 +119,13 @@ def demo_inputs(config: Path | None = None) -> JobInputs:
     problem = demo_problem(seed=DEMO_SEED)
     settings = read_settings(config) if config else EngineSettings()
     inputs = inputs_from_tables(observations=problem.observations, orbits=problem.test_orbits, settings=settings)
-    return dataclasses.replace(inputs, demo=problem)
+    return dataclasses.replace(_with_ades(inputs, settings, config), demo=problem)
+
+
+def _with_ades(inputs: JobInputs, settings: EngineSettings, config: Path | None) -> JobInputs:
+    """Keep the keys `ades.*` in the job's config: `collect` writes reports with them, on any machine."""
+    ades = read_ades_settings(config) if config else {}
+    return dataclasses.replace(inputs, config_csv=csv_from_settings(settings, ades))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -42,6 +42,7 @@ body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);margin:0 auto;max-width
 h1{font-size:1.6rem;margin:0 0 .2rem}h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
 p.lead,figcaption,.soft{color:var(--soft)}figure{margin:0 0 1.6rem}figure img{width:100%;height:auto}
 figcaption{font-size:.87rem}a{color:var(--accent)}.scroll{overflow-x:auto}
+.note{border-left:3px solid var(--accent);padding-left:.7rem}
 table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums}
 th,td{padding:.18rem .6rem;border-bottom:1px solid var(--line);text-align:left;white-space:nowrap}
 td.n,th.n{text-align:right}td.wrap{white-space:normal;overflow-wrap:anywhere}.failed{color:var(--bad);font-weight:600}
@@ -89,7 +90,7 @@ def report_page(matter: ReportMatter) -> bytes:
             f"<h1>Job {job}</h1>",
             _lead(matter),
             _totals(matter),
-            *(f'<p class="failed">{escape(note)}</p>' for note in matter.notes),
+            *(f'<p class="note">{escape(note)}</p>' for note in matter.notes),
             _section("Files", _files(matter.files)),
             _section("Pictures", "\n".join(map(_figure, matter.pictures)) or "<p>No orbit was recovered.</p>"),
             _section("Recovered orbits", _orbits(matter.merged.orbits)),

@@ -1,9 +1,7 @@
 """What a client has at the end, in one directory: outputs of each task, merged tables, pictures and a report."""
 
-import csv
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +10,11 @@ from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import ObjectNotFoundError
 from tasks.jobs.adam_core_tables import adam_core_members, adam_core_orbits
+from tasks.jobs.ades_file import AdesFiles, ades_files
+from tasks.jobs.ades_settings import checked_ades
 from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.collect import CollectedTask, collect_outputs, write_whole
+from tasks.jobs.config_file import items_from_csv
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.job_detections import read_job_detections
 from tasks.jobs.merge_results import MEMBERS_FILE, ORBITS_FILE, MergedResults, merge_results
@@ -41,6 +42,14 @@ FILES = {
 
 
 @dataclass(frozen=True)
+class CollectOptions:
+    """What a person may ask of collecting."""
+
+    #: Config keys `ades.*`, checked; they go before those of the job.
+    ades: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class JobResults:
     """The results of a job on this machine."""
 
@@ -48,6 +57,8 @@ class JobResults:
     tasks: list[CollectedTask]
     merged: MergedResults
     pictures: list[Picture]
+    #: File names of reports for the Minor Planet Center, and sentences on what was not written.
+    ades: AdesFiles
 
     @property
     def report(self) -> Path:
@@ -65,12 +76,16 @@ class JobResults:
         return self.output / PLOTS
 
 
-def collect_results(watch: JobWatch, *, manifest: Manifest, output: Path) -> JobResults:
+def collect_results(
+    watch: JobWatch, *, manifest: Manifest, output: Path, options: CollectOptions | None = None
+) -> JobResults:
     """Download the outputs of every task that has come to an end, merge them, draw them and report them.
 
     Order: outputs of the tasks, then the merged tables, the pictures, and last the report that links to them.
     Twice: the same files again; what is there is not downloaded again.
     """
+    options = options or CollectOptions()
+    config = _config_items(watch.bucket, watch.layout)
     statuses = {task_id: watch.statuses[task_id] for task_id in watch.task_ids}
     orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))
     tasks = collect_outputs(watch.bucket, watch.layout, statuses=statuses, orbit_ids=orbit_ids, output=output)
@@ -87,19 +102,21 @@ def collect_results(watch: JobWatch, *, manifest: Manifest, output: Path) -> Job
     for each in pictures:
         write_whole(output / PLOTS / f"{each.name}.png", each.png)
         write_whole(output / PLOTS / f"{each.name}.svg", each.svg)
+    ades = ades_files(merged, _ades_items(config, options), job_id=manifest.job_id)
+    _write_ades(ades, output)
     matter = ReportMatter(
         manifest=manifest,
-        config=_config_pairs(watch.bucket, watch.layout),
+        config={**config, **options.ades},
         tasks=tasks,
         merged=merged,
         detections=detections,
         pictures=pictures,
         totals={},
-        files=files_beside(output, FILES),
-        notes=[],
+        files=files_beside(output, FILES | dict.fromkeys(ades.bodies, "report of the objects, ADES 2022 PSV")),
+        notes=ades.notes,
     )
     write_whole(output / REPORT_FILE, report_page(matter))
-    return JobResults(output, tasks, merged, pictures)
+    return JobResults(output, tasks, merged, pictures, ades)
 
 
 def _write_tables(merged: MergedResults, output: Path) -> None:
@@ -114,10 +131,23 @@ def _write_tables(merged: MergedResults, output: Path) -> None:
         write_whole(output / f"{name}.parquet", parquet_from_table(table))
 
 
-def _config_pairs(bucket: Bucket, layout: JobLayout) -> Mapping[str, str]:
+def _write_ades(ades: AdesFiles, output: Path) -> None:
+    """Write the files, and remove those of an earlier collect that are no more: nobody shall send them."""
+    for path in output.glob("ades_*.psv"):
+        if path.name not in ades.bodies:
+            path.unlink()
+    for name, body in ades.bodies.items():
+        write_whole(output / name, body)
+
+
+def _config_items(bucket: Bucket, layout: JobLayout) -> dict[str, str]:
     """Return the job's settings as they lie in the bucket; none when somebody deleted them."""
     try:
-        text = bucket.read(layout.config).body.decode()
+        body = bucket.read(layout.config).body
     except ObjectNotFoundError:
         return {}
-    return {row[0]: row[1] for row in csv.reader(io.StringIO(text)) if len(row) == 2 and row[0] != "key"}  # noqa: PLR2004
+    return items_from_csv(body, name=layout.config)
+
+
+def _ades_items(config: Mapping[str, str], options: CollectOptions) -> dict[str, str]:
+    return {**checked_ades(config, name="the job's config"), **options.ades}
