@@ -90,6 +90,8 @@ class Rig:
             queue=place.direct_queue_url or place.queue_url,
             lease_renew_seconds=RENEW_SECONDS,
             takeover_delay_seconds=delay_seconds,
+            # The rig only watches: on a machine that is busy beyond measure it waits.
+            bucket_deadline_seconds=600.0,
             storage_emulator_host=place.direct_emulator or place.environment.get("STORAGE_EMULATOR_HOST"),
         )
         self.queue_url = place.queue_url
@@ -130,8 +132,15 @@ class Rig:
         self.ring(*wishes)
 
     def ring(self, *task_ids: str) -> None:
-        """Send the message of each task, once more if it was sent before."""
-        self.publish(*(self.message(task_id) for task_id in task_ids))
+        """Send the message of each task, once more if it was sent before, or if nobody knows whether it was sent."""
+        end = time.monotonic() + self.deadline_seconds
+        while True:
+            try:
+                self.publish(*(self.message(task_id) for task_id in task_ids))
+            except BrokerUnavailableError:
+                assert time.monotonic() < end, "the broker is not there"
+            else:
+                return
 
     def message(self, task_id: str, *, bucket: str | None = None) -> bytes:
         return TaskMessage(job_id=JOB, bucket=bucket or self.bucket.url, task_id=TaskId(task_id)).to_bytes()
