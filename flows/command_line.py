@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
 from prefect import Flow
+from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 
 from tasks import instrument
-from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
+from tasks.errors import BadInputError, EngineUnavailableError, PrefectUnavailableError, ThorQueueError
 from tasks.records.ids import TaskId
 
 DONE = 0
@@ -108,6 +109,27 @@ def sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, former)
+
+
+def require_prefect(purpose: str) -> str:
+    """Return the URL of the Prefect API, after a look that it answers: for commands that are nothing without it.
+
+    Raises
+    ------
+    BadInputError
+        If none is configured.
+    PrefectUnavailableError
+        If it does not answer.
+    """
+    url: str | None = PREFECT_API_URL.value()
+    if url is None:
+        raise BadInputError(
+            f"Cannot {purpose}: no Prefect server is configured. Start one (`prefect server start`), and set "
+            "PREFECT_API_URL, such as http://127.0.0.1:4200/api."
+        )
+    if not instrument.prefect_answers():
+        raise PrefectUnavailableError(f"Cannot {purpose}: {url} does not answer. Start it, or correct the URL.")
+    return url
 
 
 def exit_code_of(command: Callable[[], int]) -> int:

@@ -12,18 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from prefect.settings import PREFECT_API_URL
 
 from flows import command_line
-from tasks import instrument
 from tasks.broker.urls import scheme_of
-from tasks.errors import BadInputError, ThorQueueError
+from tasks.errors import BadInputError, PrefectUnavailableError
 from tasks.prefect_setup import Step, Wanted, set_up
 from tasks.settings import Settings, settings_from_environment
-
-
-class PrefectUnavailableError(ThorQueueError):
-    """The Prefect server can't be reached: nothing was changed, or not everything."""
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -93,19 +87,6 @@ def read_key(path: Path) -> Mapping[str, Any]:
     return key
 
 
-def require_prefect() -> str:
-    """Return the URL of the Prefect API, after a look that it answers."""
-    url: str | None = PREFECT_API_URL.value()
-    if url is None:
-        raise BadInputError(
-            "Cannot set up Prefect: no server is configured. Start one (`prefect server start`), and set "
-            "PREFECT_API_URL, such as http://127.0.0.1:4200/api."
-        )
-    if not instrument.prefect_answers():
-        raise PrefectUnavailableError(f"Cannot set up Prefect: {url} does not answer. Start it, or correct the URL.")
-    return url
-
-
 def show(steps: Sequence[Step], url: str) -> None:
     """Tell a person what was done."""
     command_line.print_table(("what", "name", ""), [(step.what, step.name, step.verdict) for step in steps])
@@ -116,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)
     wanted = wanted_from(options, settings_from_environment())
-    url = require_prefect()
+    url = command_line.require_prefect("set up Prefect")
     try:
         steps = set_up(wanted)
     except httpx.HTTPError as error:

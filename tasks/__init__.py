@@ -9,4 +9,6 @@ compute    dask: blocks of exposures on threads or on a cluster
 jobs/      the order of writes: submit, claim, finish, collect
 bootstrap  builds clients from settings and URLs
 steps      the Prefect tasks                     instrument  what people see of them in Prefect
+prefect_setup  what a Prefect server needs: work pools, limits, blocks, an automation
+worker_runs    flow runs of workers: how many there are, and starting more
 """

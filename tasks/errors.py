@@ -9,6 +9,10 @@ class ThorQueueError(Exception):
     """Anything this product raises on purpose."""
 
 
+class PrefectUnavailableError(ThorQueueError):
+    """A command that is for Prefect alone can't reach its server. No task depends on that."""
+
+
 class BadInputError(ThorQueueError):
     """A person's input is wrong: the command ends with exit code 2, and nothing has been uploaded."""
 

@@ -7,6 +7,9 @@ from tasks.records.ids import JobId, TaskId, is_safe_id
 
 JOBS_PREFIX = "thor_jobs/v1/"
 INCOMING_PREFIX = "incoming/"
+"""Here people put tables of observations that are to become jobs by themselves."""
+INTAKES_PREFIX = f"{JOBS_PREFIX}incoming/"
+"""What is noted about each of them: never deleted, so that none is submitted twice."""
 
 
 def job_id_from_object_name(name: str) -> JobId | None:
@@ -14,6 +17,18 @@ def job_id_from_object_name(name: str) -> JobId | None:
     folder, slash, _ = name.removeprefix(f"{JOBS_PREFIX}jobs-").partition("/")
     is_of_a_job = name.startswith(f"{JOBS_PREFIX}jobs-") and slash and is_safe_id(folder)
     return JobId(folder) if is_of_a_job else None
+
+
+def job_id_from_taken_name(name: str) -> JobId | None:
+    """Return the job whose intake the object `name` is, or None when it is no intake."""
+    folder, _, leaf = name.removeprefix(INTAKES_PREFIX).partition("/")
+    is_intake = name.startswith(INTAKES_PREFIX) and leaf == "taken.json" and is_safe_id(folder)
+    return JobId(folder) if is_intake else None
+
+
+def error_of_table(name: str) -> str:
+    """Return the name of the object that says why the table `name` below `incoming/` was refused."""
+    return f"{name}.error.txt"
 
 
 def probe_object(token: str) -> str:
@@ -66,6 +81,23 @@ class JobLayout:
         parts = name.removeprefix(self.tasks_prefix).split("/")
         is_status = name.startswith(self.tasks_prefix) and len(parts) == 2 and parts[1] == "status.json"  # noqa: PLR2004
         return TaskId(parts[0]) if is_status and is_safe_id(parts[0]) else None
+
+
+@dataclass(frozen=True)
+class IntakeLayout:
+    """Object names of what is noted about a table that came in."""
+
+    job_id: JobId
+
+    @property
+    def taken(self) -> str:
+        """The intake, JSON: the table is taken, its job is to be made from this."""
+        return f"{INTAKES_PREFIX}{self.job_id}/taken.json"
+
+    @property
+    def submitted(self) -> str:
+        """Present when the job was submitted, whatever became of it."""
+        return f"{INTAKES_PREFIX}{self.job_id}/submitted.json"
 
 
 @dataclass(frozen=True)

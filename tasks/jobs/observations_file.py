@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from tasks.engines.tables import OBSERVATIONS
 from tasks.jobs.observatories import located_observatory_codes
-from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile, csv_from_bytes, read_table_file
+from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile, csv_from_bytes, read_table_file, table_from_bytes
 
 REQUIRED = [
     "obs_id",
@@ -41,6 +41,11 @@ def read_observations(path: Path) -> pa.Table:
 def observations_from_csv(body: bytes, *, name: str) -> pa.Table:
     """Return the observations of a csv that lies in the bucket as `name`; checked like a person's file."""
     return _checked(csv_from_bytes(body, name=name))
+
+
+def observations_from_bytes(body: bytes, *, name: str) -> pa.Table:
+    """Return the observations of an object, csv or parquet by its name; checked like a person's file."""
+    return _checked(table_from_bytes(body, name=name))
 
 
 def _checked(file: TableFile) -> pa.Table:

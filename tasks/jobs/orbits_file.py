@@ -15,7 +15,7 @@ from tasks.engines.tables import TEST_ORBITS
 from tasks.errors import BadInputError
 from tasks.jobs.csv_text import COORDINATES, COVARIANCE_COLUMNS
 from tasks.jobs.observations_file import require_unique
-from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile, csv_from_bytes, read_table_file
+from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile, csv_from_bytes, read_table_file, table_from_bytes
 
 EPOCH = Range(-21504, 124593, "an MJD TDB between -21504 and 124593 (years 1800 to 2200; not a Julian date)")
 POSITION = Range(-10_000, 10_000, "a coordinate in au")
@@ -43,6 +43,11 @@ def read_orbits(path: Path) -> pa.Table:
 def orbits_from_csv(body: bytes, *, name: str) -> pa.Table:
     """Return the test orbits of a csv that lies in the bucket as `name`; checked like a person's file."""
     return _checked(csv_from_bytes(body, name=name))
+
+
+def orbits_from_bytes(body: bytes, *, name: str) -> pa.Table:
+    """Return the test orbits of an object, csv or parquet by its name; checked like a person's file."""
+    return _checked(table_from_bytes(body, name=name))
 
 
 def _checked(file: TableFile) -> pa.Table:

@@ -154,6 +154,22 @@ def read_table_file(path: Path) -> TableFile:
         raise BadInputError(f"Cannot read {path}: {error}. Expected a csv or parquet table.") from error
 
 
+def table_from_bytes(body: bytes, *, name: str) -> TableFile:
+    """Parse the bytes of an object: parquet when its name says so, else csv.
+
+    Raises
+    ------
+    BadInputError
+        If it is not a table.
+    """
+    if Path(name).suffix.lower() not in PARQUET_SUFFIXES:
+        return csv_from_bytes(body, name=name)
+    try:
+        return TableFile(name, _plain(pyarrow.parquet.read_table(pa.BufferReader(body))))
+    except (OSError, pa.ArrowException) as error:
+        raise BadInputError(f"Cannot read {name}: {error}. Expected a parquet table.") from error
+
+
 def csv_from_bytes(body: bytes, *, name: str) -> TableFile:
     """Parse a csv with a header; every column is text.
 

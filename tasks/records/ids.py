@@ -16,6 +16,8 @@ MAX_ID_LENGTH = 128
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 _HASH_LENGTH = 8
+_OBJECT_HASH_LENGTH = 16
+_OBJECT_SLUG_LENGTH = 80
 
 
 def is_safe_id(text: str) -> bool:
@@ -37,6 +39,13 @@ def job_id_from_text(text: str) -> JobId:
             "beginning with a letter or digit, without '..'. Choose another --job-id."
         )
     return JobId(text)
+
+
+def job_id_from_object(name: str, generation: int) -> JobId:
+    """Return the id of the job that is made from an object: its own for every name and generation, always the same."""
+    digest = hashlib.sha256(f"{name}\n{generation}".encode()).hexdigest()[:_OBJECT_HASH_LENGTH]
+    slug = _slug(name.rpartition(".")[0] or name)[:_OBJECT_SLUG_LENGTH].strip("-")
+    return JobId(f"{slug or 'table'}-{digest}")
 
 
 def task_ids_from_orbit_ids(orbit_ids: Sequence[str]) -> list[TaskId]:
@@ -72,7 +81,11 @@ def _counts(names: Sequence[str]) -> dict[str, int]:
 
 
 def _slug_with_hash(orbit_id: str) -> TaskId:
-    ascii_text = unicodedata.normalize("NFKD", orbit_id).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", ascii_text).strip("-")[:40] or "orbit"
+    slug = _slug(orbit_id)[:40] or "orbit"
     digest = hashlib.sha256(orbit_id.encode()).hexdigest()[:_HASH_LENGTH]
     return TaskId(f"{slug}-{digest}")
+
+
+def _slug(text: str) -> str:
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "-", ascii_text).strip("-")

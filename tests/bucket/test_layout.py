@@ -2,13 +2,21 @@
 
 import pytest
 
-from tasks.bucket.layout import JobLayout, job_id_from_object_name, probe_object
+from tasks.bucket.layout import (
+    IntakeLayout,
+    JobLayout,
+    error_of_table,
+    job_id_from_object_name,
+    job_id_from_taken_name,
+    probe_object,
+)
 from tasks.bucket.names import is_object_name
 from tasks.errors import BadInputError
 from tasks.records.ids import MAX_ID_LENGTH, JobId, TaskId
 
 JOB = JobLayout(JobId("survey-07"))
 TASK = JOB.task(TaskId("orbit-0042"))
+INTAKE = IntakeLayout(JobId("night-01"))
 BELOW_JOB = "thor_jobs/v1/jobs-survey-07/"
 BELOW_TASK = f"{BELOW_JOB}tasks/orbit-0042/"
 
@@ -36,6 +44,9 @@ BELOW_TASK = f"{BELOW_JOB}tasks/orbit-0042/"
         (TASK.output("clusterandlink.csv"), f"{BELOW_TASK}outputs/clusterandlink.csv"),
         (TASK.output("error_message.txt"), f"{BELOW_TASK}outputs/error_message.txt"),
         (TASK.output("plots/sky.png"), f"{BELOW_TASK}outputs/plots/sky.png"),
+        (INTAKE.taken, "thor_jobs/v1/incoming/night-01/taken.json"),
+        (INTAKE.submitted, "thor_jobs/v1/incoming/night-01/submitted.json"),
+        (error_of_table("incoming/night.csv"), "incoming/night.csv.error.txt"),
     ],
 )
 def test_every_object_has_its_documented_name(name, expected):
@@ -104,3 +115,17 @@ def test_a_probe_object_is_of_no_job():
 def test_a_probe_object_can_not_leave_its_place():
     with pytest.raises(BadInputError):
         probe_object("../a")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (INTAKE.taken, "night-01"),
+        (INTAKE.submitted, None),
+        ("thor_jobs/v1/incoming/../taken.json", None),
+        ("thor_jobs/v1/incoming/a/b/taken.json", None),
+        ("incoming/night-01/taken.json", None),
+    ],
+)
+def test_an_intake_is_known_by_its_name(name, expected):
+    assert job_id_from_taken_name(name) == expected

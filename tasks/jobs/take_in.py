@@ -1,0 +1,198 @@
+"""A table that came in becomes a job, exactly once: whoever does it, how often, and wherever a process ends.
+
+Order: the intake (create-only; the table is taken from here on), the job (as any submission), the mark `submitted`
+(create-only), then the error of an earlier look goes. The job's id follows from the table's name and generation, so a
+second process works on the same job; the mark outlives the job, so one that was deleted is not made again.
+"""
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from tasks.bucket.layout import (
+    INCOMING_PREFIX,
+    INTAKES_PREFIX,
+    IntakeLayout,
+    JobLayout,
+    error_of_table,
+    job_id_from_taken_name,
+)
+from tasks.bucket.store import MUST_NOT_EXIST, Bucket
+from tasks.errors import (
+    BadInputError,
+    BucketUnavailableError,
+    GenerationMismatchError,
+    ObjectNotFoundError,
+    ThorQueueError,
+    TransientTaskError,
+)
+from tasks.jobs.config_file import csv_from_settings, settings_from_csv
+from tasks.jobs.csv_text import csv_from_table
+from tasks.jobs.incoming_tables import IncomingTable, TableChangedError, find_tables, read_inputs, read_observations
+from tasks.jobs.inputs import inputs_from_tables
+from tasks.jobs.observations_file import observations_from_csv
+from tasks.jobs.orbits_file import orbits_from_csv
+from tasks.jobs.submit import Submission, SubmitSteps, submit_job
+from tasks.records.ids import JobId, job_id_from_object
+from tasks.records.intake import Intake, intake_from_bytes
+
+MOST_POSTPONED = 3
+"""After so many tables that bucket or queue did not let through, the others wait for the next run, too."""
+
+Outcome = Literal["submitted", "refused", "changed", "postponed"]
+"""refused: something is wrong with it, and the error lies beside it. changed: somebody replaces it just now, or has
+taken it away. postponed: bucket or queue did not let it through. All but the first are tried again by the next run."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What became of one table in this run."""
+
+    table: str
+    job_id: JobId
+    outcome: Outcome
+    n_tasks: int = 0
+    fault: str | None = None
+
+
+class TakeIn:
+    """One run over everything below `incoming/`. Safe to run twice, also at the same time."""
+
+    def __init__(self, bucket: Bucket, steps_of: Callable[[Submission], SubmitSteps]) -> None:
+        self._bucket = bucket
+        self._steps_of = steps_of
+
+    def run(self) -> Iterator[Arrival]:
+        """Submit what was not submitted yet, and yield what became of it. What was left half-done comes first.
+
+        Raises
+        ------
+        BucketUnavailableError
+            If the bucket can't be listed.
+        """
+        n_postponed = 0
+        for arrival in self._arrivals():
+            yield arrival
+            n_postponed += arrival.outcome == "postponed"
+            if n_postponed >= MOST_POSTPONED:
+                return
+
+    def _arrivals(self) -> Iterator[Arrival]:
+        # Tables first, intakes second: who takes a table meanwhile is then seen, and it is not taken for new.
+        tables = find_tables(list(self._bucket.list(INCOMING_PREFIX)))
+        listed = {info.name for info in self._bucket.list(INTAKES_PREFIX)}
+        taken = {job_id for name in listed if (job_id := job_id_from_taken_name(name)) is not None}
+        for job_id in sorted(taken):
+            if IntakeLayout(job_id).submitted not in listed:
+                yield self._tried(IntakeLayout(job_id).taken, job_id, self._complete)
+        for table in tables:
+            job_id = job_id_from_object(table.name.removeprefix(INCOMING_PREFIX), table.generation)
+            if job_id not in taken:
+                yield self._tried(table.name, job_id, functools.partial(self._take, table))
+
+    def _tried(self, name: str, job_id: JobId, act: Callable[[JobId], Arrival]) -> Arrival:
+        """Let nothing that is wrong with one table stop the others."""
+        try:
+            return act(job_id)
+        except TableChangedError as error:
+            return Arrival(name, job_id, "changed", fault=str(error))
+        except TransientTaskError as error:
+            logger.warning("Could not submit %s, the next run tries again: %s", name, error)
+            return Arrival(name, job_id, "postponed", fault=str(error))
+        except ThorQueueError as error:
+            fault = str(error)
+        except Exception as error:
+            logger.exception("Could not submit %s.", name)
+            fault = f"{type(error).__name__}: {error}"
+        logger.warning("Refused %s: %s", name, fault)
+        self._put_error_beside(name, fault)
+        return Arrival(name, job_id, "refused", fault=fault)
+
+    def _take(self, table: IncomingTable, job_id: JobId) -> Arrival:
+        """Put the intake of a new table down, once it is found good, and make its job."""
+        inputs = read_inputs(self._bucket, table)
+        intake = Intake(
+            job_id=job_id,
+            table=table.name,
+            generation=table.generation,
+            orbits=table.orbits or "",
+            config=table.config,
+            taken_at=datetime.now(UTC),
+            orbits_csv=csv_from_table(inputs.orbits).decode(),
+            config_csv=csv_from_settings(inputs.settings).decode(),
+        )
+        # Nothing is taken that can't be submitted, for whatever reason.
+        inputs_from_tables(observations=inputs.observations, orbits=inputs.orbits, settings=inputs.settings)
+        try:
+            self._bucket.write(IntakeLayout(job_id).taken, intake.to_bytes(), if_generation=MUST_NOT_EXIST)
+        except GenerationMismatchError:
+            intake = self._read_intake(job_id)
+        return self._submit(intake, inputs.observations)
+
+    def _complete(self, job_id: JobId) -> Arrival:
+        """Make the job of a table that was taken by a process that ended."""
+        intake = self._read_intake(job_id)
+        try:
+            observations = self._observations_of(intake)
+        except TableChangedError:
+            # Nothing of the job was begun, and the table that was taken is no more.
+            self._bucket.delete(IntakeLayout(job_id).taken)
+            raise
+        return self._submit(intake, observations)
+
+    def _submit(self, intake: Intake, observations: pa.Table) -> Arrival:
+        inputs = inputs_from_tables(
+            observations=observations,
+            orbits=orbits_from_csv(intake.orbits_csv.encode(), name=intake.orbits),
+            settings=settings_from_csv(intake.config_csv.encode(), name=intake.config or "the defaults"),
+        )
+        submit_job(self._steps_of(Submission(bucket=self._bucket, job_id=intake.job_id, inputs=inputs)))
+        with contextlib.suppress(GenerationMismatchError):  # somebody else, or ourselves with an answer that was lost
+            self._bucket.write(IntakeLayout(intake.job_id).submitted, b"{}", if_generation=MUST_NOT_EXIST)
+        self._bucket.delete(error_of_table(intake.table))
+        logger.info("Submitted %s as job %s with %d tasks.", intake.table, intake.job_id, len(inputs.task_ids))
+        return Arrival(intake.table, intake.job_id, "submitted", n_tasks=len(inputs.task_ids))
+
+    def _observations_of(self, intake: Intake) -> pa.Table:
+        """Return the observations that the job was begun with, or else those of the table, if they are the same."""
+        uploaded = JobLayout(intake.job_id).observations
+        try:
+            return observations_from_csv(self._bucket.read(uploaded).body, name=uploaded)
+        except ObjectNotFoundError:
+            return read_observations(self._bucket, intake.table, generation=intake.generation)
+
+    def _read_intake(self, job_id: JobId) -> Intake:
+        name = IntakeLayout(job_id).taken
+        try:
+            intake = intake_from_bytes(self._bucket.read(name).body)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise BadInputError(
+                f"Cannot read {name}: {where}: {first['msg']}. Delete it, and its table is taken anew."
+            ) from error
+        if intake.job_id != job_id:
+            raise BadInputError(f"Cannot use {name}: it is of job {intake.job_id!r}. Delete it.")
+        return intake
+
+    def _put_error_beside(self, name: str, fault: str) -> None:
+        """Write why a table was refused, unless that lies there already."""
+        body = f"{fault}\nPut a corrected table in its place; every run looks at it again.\n".encode()
+        try:
+            is_there = self._bucket.read(error_of_table(name)).body == body
+        except ObjectNotFoundError:
+            is_there = False
+        except BucketUnavailableError:
+            return  # the report has it
+        if not is_there:
+            with contextlib.suppress(BucketUnavailableError, BadInputError):
+                self._bucket.write(error_of_table(name), body)
