@@ -1,94 +1,82 @@
 """An attempt and its show: the child's main thread computes, and another thread shows people in Prefect what it does.
 
 The work never waits for Prefect: a server that is slow, gone or frozen makes the show late or ends it, no more. The
-show waits for the work: a stage's flow run lasts as long as its stage, and begins late when the server is slow.
+show follows the work: a stage's flow run lasts as long as its stage, and is told afterwards when the show is late.
 """
 
-import atexit
 import contextlib
-import contextvars
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging.handlers import QueueHandler
+from uuid import UUID
 
+from flows.show_thread import ShowThread
 from tasks import instrument
 from tasks.engines.interface import STAGES, Stage
-from tasks.jobs.run_attempt import Attempt
-from tasks.records.assignment import FlowRunStarted, Tell
+from tasks.jobs.run_attempt import Attempt, Ending, StageReport
+from tasks.records.assignment import Assignment, CancelAsked, FlowRunStarted, Tell
 
-PATIENCE_SECONDS = 2.0
-"""A finished attempt waits so long for its show; then the show goes on by itself beside the next attempt."""
-MOST_SHOWS = 3
-"""Shows at one time in a process: so many attempts may the show be behind the work."""
-ROOM_SECONDS = 20.0
-"""An attempt waits so long for the shows of earlier ones, as long as the server answers; then it is not shown."""
 LAST_PATIENCE_SECONDS = 4.5
-"""A process that leaves waits so long for its last shows."""
+"""A process that leaves waits so long for its last shows: its supervisor kills it after 5 s."""
 RELAY_SECONDS = 0.1
 """Log lines are passed on so often."""
+LOOK_SECONDS = 5.0
+"""So often the show looks whether somebody cancelled the run in the UI."""
 
 logger = logging.getLogger(__name__)
 
-_shows: list["AttemptShow"] = []
+_shows = ShowThread()
+
+
+class RunCancelledError(Exception):
+    """Somebody cancelled the flow run that shows the attempt."""
 
 
 class AttemptShow:
-    """One attempt with its show. `run_stage` and `tell_flow_run` are the work's side, all else the show's."""
+    """One attempt with its show. `run` and what it calls are the work's side, all else the show's."""
 
-    def __init__(self, attempt: Attempt, *, shows_stages: bool) -> None:
-        self.attempt = attempt
+    def __init__(self, assignment: Assignment, *, shows_stages: bool, tell: Tell) -> None:
+        self.assignment = assignment
         self.shows_stages = shows_stages
+        #: How the attempt ended, and what each stage did; complete once it is over.
+        self.ending: Ending | None = None
+        self.reports: Mapping[Stage, StageReport] = {}
+        self.error: Exception | None = None
+        self._tell = tell
         self._began = {stage: threading.Event() for stage in STAGES}
         self._ended = {stage: threading.Event() for stage in STAGES}
         self._over = threading.Event()
-        self._flow_run_id: str | None = None
         # Log lines by the stage at work; under None what lies before and after the stages.
         self._lines: dict[Stage | None, queue.SimpleQueue[logging.LogRecord]] = {
             stage: queue.SimpleQueue() for stage in (None, *STAGES)
         }
         self._at_work: Stage | None = None
-        self._thread: threading.Thread | None = None
+        self._is_cancelled: Callable[[], bool] = lambda: False
+        self._look_at = 0.0
 
-    def run(self, play: Callable[[], None], *, tell: Tell) -> None:
-        """Run the attempt to its end while `play` shows it in a thread of its own."""
-        if _has_room():
-            self._thread = threading.Thread(
-                target=contextvars.copy_context().run, args=(self._play, play), name="show", daemon=True
-            )
-            _shows.append(self)
-            self._thread.start()
-        else:
+    def run(self, attempt: Attempt, play: Callable[[], None]) -> None:
+        """Run the attempt to its end while `play` shows it in the thread of shows."""
+        self.reports = attempt.reports
+        if not _shows.show(lambda: self._play(play)):
             logger.warning("Does not show this attempt in Prefect: its server is too slow, or does not answer.")
         try:
-            with instrument.records_to(_LinesOfShow(self)):
-                self.attempt.run(lambda stage: self._run_stage(stage, tell))
+            with _shows.while_computing(), instrument.records_to(_LinesOfShow(self)):
+                attempt.run(lambda stage: self._run_stage(attempt, stage))
         finally:
+            # Of the attempt itself nothing is kept: its tables may be large, and the show be late.
+            self.ending, self.error = attempt.ending, attempt.error
             self._over.set()
-            self.join(PATIENCE_SECONDS)
 
-    @property
-    def is_on(self) -> bool:
-        """Whether there is still something to show."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def join(self, seconds: float) -> None:
-        """Wait for the end of the show, but not for longer."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-
-    def _run_stage(self, stage: Stage, tell: Tell) -> None:
-        """Compute a stage. Only the work's thread tells the supervisor anything: the ending is the last thing told."""
+    def _run_stage(self, attempt: Attempt, stage: Stage) -> None:
         self._began[stage].set()
-        if self._flow_run_id is not None:
-            tell(FlowRunStarted(prefect_flow_run_id=self._flow_run_id))
-            self._flow_run_id = None
         self._at_work = stage
         try:
-            self.attempt.run_stage(stage)
+            attempt.run_stage(stage)
         finally:
+            self.error = attempt.error
             self._at_work = None
             self._ended[stage].set()
 
@@ -97,43 +85,54 @@ class AttemptShow:
         self._lines[self._at_work].put(record)
 
     def _play(self, play: Callable[[], None]) -> None:
-        try:
-            if instrument.prefect_answers():
-                play()
-        except Exception as error:  # noqa: BLE001 (whatever Prefect raises, the work is ours)
-            logger.warning("Prefect does not show the whole of an attempt: %s: %s", type(error).__name__, error)
+        if instrument.prefect_answers():
+            play()
 
-    def begin(self) -> None:
+    def begin(self, flow_run_id: UUID, *, is_cancelled: Callable[[], bool]) -> None:
         """Note the flow run that shows the attempt: the first line of its flow."""
-        self._flow_run_id = instrument.flow_run_id()
+        self._is_cancelled = is_cancelled
+        self._tell(FlowRunStarted(prefect_flow_run_id=str(flow_run_id)))
+
+    def tell_cancelled(self) -> None:
+        """Have the supervisor end the attempt; nothing comes of it when that is over already."""
+        self._tell(CancelAsked())
+
+    def has_ended(self, stage: Stage) -> bool:
+        """Whether the stage is over, for better or worse."""
+        return self._ended[stage].is_set()
 
     def await_beginning(self, stage: Stage) -> bool:
         """Wait until the stage begins; False: the attempt ended before."""
         while not self._began[stage].is_set() and not self._over.is_set():
-            self._relay(None)
-            self._began[stage].wait(RELAY_SECONDS)
+            self._pause(self._began[stage], None, None)
         return self._began[stage].is_set()
 
-    def await_end(self, stage: Stage) -> None:
-        """Wait until the stage has ended; raises what it raised."""
-        while not self._ended[stage].wait(RELAY_SECONDS):
-            self._relay(stage)
-        self._relay(stage)
-        if stage not in self.attempt.reports and self.attempt.error is not None:
-            raise self.attempt.error
+    def await_end(self, stage: Stage, flow_run_id: UUID) -> None:
+        """Wait until the stage has ended, and pass its log lines on to that flow run."""
+        while not self._ended[stage].is_set():
+            self._pause(self._ended[stage], stage, flow_run_id)
+        self.relay(stage, flow_run_id)
 
     def await_ending(self) -> None:
         """Wait until the attempt has ended."""
-        while not self._over.wait(RELAY_SECONDS):
-            self._relay(None)
+        while not self._over.is_set():
+            self._pause(self._over, None, None)
         for stage in (*STAGES, None):
-            self._relay(stage)
+            self.relay(stage, None)
 
-    def _relay(self, stage: Stage | None) -> None:
-        """Pass log lines on to the flow run that is at work in the show."""
+    def _pause(self, event: threading.Event, stage: Stage | None, flow_run_id: UUID | None) -> None:
+        event.wait(RELAY_SECONDS)
+        self.relay(stage, flow_run_id)
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            if self._is_cancelled():
+                raise RunCancelledError
+
+    def relay(self, stage: Stage | None, flow_run_id: UUID | None) -> None:
+        """Pass the log lines of a stage on to that flow run; None: to the one at work in the show."""
         with contextlib.suppress(queue.Empty):
             while True:
-                instrument.forward(self._lines[stage].get_nowait())
+                instrument.forward(self._lines[stage].get_nowait(), flow_run_id)
 
 
 class _LinesOfShow(QueueHandler):
@@ -148,24 +147,10 @@ class _LinesOfShow(QueueHandler):
         self._show.keep_line(record)
 
 
-def _has_room() -> bool:
-    """Tell whether one more attempt can be shown; wait for that while the server is there, and only slow."""
-    until = time.monotonic() + ROOM_SECONDS
-    while True:
-        _shows[:] = [show for show in _shows if show.is_on]
-        if len(_shows) < MOST_SHOWS:
-            return True
-        if time.monotonic() > until or not instrument.prefect_answers():
-            return False
-        _shows[0].join(RELAY_SECONDS)
-
-
 def finish_shows(seconds: float = LAST_PATIENCE_SECONDS) -> None:
-    """Wait for the shows that are still on, before the process leaves."""
-    until = time.monotonic() + seconds
-    for show in _shows:
-        show.join(max(0.0, until - time.monotonic()))
+    """Wait for the shows that are still on; what is not shown by then never is.
+
+    Call it before the interpreter begins to end: Prefect can't send anything any more when it does.
+    """
+    _shows.finish(seconds)
     instrument.flush()
-
-
-atexit.register(finish_shows)

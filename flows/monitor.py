@@ -4,10 +4,12 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from prefect import flow
 
 from flows import command_line
+from flows.job_show import JobShow
 from flows.reporter import reporter, reporter_for_terminal, use_reporter
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
@@ -41,31 +43,35 @@ def monitor_job(job_id: str, bucket: str | None = None) -> dict[str, int]:
     return counts(watch.progress)
 
 
-def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None) -> None:
-    """Follow a job as a Prefect task, with a bar in the UI and whatever the terminal shows.
+def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None, parent_run_id: UUID | None = None) -> bool:
+    """Follow a job as a Prefect task, with what people see of it in the UI and whatever the terminal shows.
+
+    Returns whether the job was cancelled by way of its run in the UI.
 
     Parameters
     ----------
     each_look
         Called after each look, by somebody who looks after workers; what it raises ends the watch. None: nobody does.
+    parent_run_id
+        The Prefect task run below which the runs of the tasks hang; None: somebody else shows and settles them.
 
     A job that stands still is told of either way: workers that live may serve another queue.
     """
-    job_id = watch.layout.job_id
-    bar = instrument.ProgressBar(f"thor-job-{job_id}".lower(), f"Tasks of job {job_id} that have come to an end")
     hint = IdleHint(watch, say=reporter().warn)
+    with JobShow(watch, parent_id=parent_run_id) as show:
 
-    def on_look(changed: list[TaskId]) -> None:
-        progress = watch.progress
-        reporter().progress(progress)
-        bar.show(progress.percent)
-        tell_endings(watch, changed)
-        hint.look(progress, has_moved=bool(changed))
-        if each_look is not None:
-            each_look()
+        def on_look(changed: list[TaskId]) -> None:
+            progress = watch.progress
+            reporter().progress(progress)
+            tell_endings(watch, changed)
+            hint.look(progress, has_moved=bool(changed))
+            show.act()
+            if each_look is not None:
+                each_look()
 
-    until_complete = steps.monitor if instrument.is_in_run() else JobWatch.until_complete
-    until_complete(watch, on_look=on_look, pause_seconds=pause_seconds(watch.bucket))
+        until_complete = steps.monitor if instrument.is_in_run() else JobWatch.until_complete
+        until_complete(watch, on_look=on_look, pause_seconds=pause_seconds(watch.bucket))
+    return show.has_cancelled
 
 
 def tell_endings(watch: JobWatch, changed: Sequence[TaskId]) -> None:

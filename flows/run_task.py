@@ -1,30 +1,32 @@
-"""`thor-task`, the flow of a worker: a claimed task goes through five stages, each a subflow that people can see.
+"""`thor-task`, the flow of a worker: a claimed task goes through five stages, each a run that people can see.
 
-Prefect shows the work and never owns it: the flows here follow an attempt that goes on whatever becomes of them.
+Prefect shows the work and never owns it: the flow here follows an attempt that goes on whatever becomes of it.
 """
 
 import contextlib
 import contextvars
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from prefect import flow, tags
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.context import SyncClientContext
+from prefect.exceptions import CancelledRun
 from prefect.flow_engine import run_flow
+from prefect.states import Cancelled
 
-from flows.attempt_show import AttemptShow
-from tasks import instrument
+from flows.attempt_show import AttemptShow, RunCancelledError
+from tasks import instrument, linked_runs
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.store import Bucket
 from tasks.compute import map_blocks_on_cluster, map_blocks_on_threads
-from tasks.engines.interface import MapBlocks, Stage
+from tasks.engines.interface import STAGES, MapBlocks, Stage
 from tasks.engines.warm_up import warm_up as warm_up_engine
 from tasks.errors import ThorQueueError
-from tasks.jobs.run_attempt import LONGEST_ERROR, Attempt
+from tasks.jobs.run_attempt import LONGEST_ERROR, Attempt, StageReport
 from tasks.jobs.task_inputs import SurveyCache
 from tasks.records.assignment import Assignment, AttemptReleased, AttemptSucceeded, Tell
 from tasks.settings import Settings, settings_from_environment
@@ -36,74 +38,91 @@ class TaskDidNotSucceedError(Exception):
     """Colours the flow run: how the attempt ended has been told to the supervisor already."""
 
 
-@flow(name="range_and_shift", description="Keep the cell around the test orbit, project it on the co-rotating plane.")
-def range_and_shift() -> None:
-    """Show stage 1 of the attempt at work."""
-    _on_show.get().await_end("range_and_shift")
-
-
-@flow(name="cluster_and_link", description="Find sets of detections on smooth tracks in that plane.")
-def cluster_and_link() -> None:
-    """Show stage 2 of the attempt at work."""
-    _on_show.get().await_end("cluster_and_link")
-
-
-@flow(name="initial_orbit_determination", description="Give each cluster a first orbit.")
-def initial_orbit_determination() -> None:
-    """Show stage 3 of the attempt at work."""
-    _on_show.get().await_end("initial_orbit_determination")
-
-
-@flow(name="orbit_determination", description="Differentially correct the orbits with the full force model.")
-def orbit_determination() -> None:
-    """Show stage 4 of the attempt at work."""
-    _on_show.get().await_end("orbit_determination")
-
-
-@flow(name="merge_and_extend", description="Assign each detection to one orbit, add what was missed, merge.")
-def merge_and_extend() -> None:
-    """Show stage 5 of the attempt at work."""
-    _on_show.get().await_end("merge_and_extend")
-
-
-STAGE_FLOWS: dict[Stage, Callable[[], None]] = {
-    "range_and_shift": range_and_shift,
-    "cluster_and_link": cluster_and_link,
-    "initial_orbit_determination": initial_orbit_determination,
-    "orbit_determination": orbit_determination,
-    "merge_and_extend": merge_and_extend,
-}
-
-
-@flow(name="thor-task", flow_run_name="{task_id} attempt {attempt}", description="One test orbit of a job.")
-def thor_task(job_id: str, task_id: str, attempt: int, worker: str) -> None:  # noqa: ARG001 (people see them)
-    """Show an attempt: a subflow for each stage, then a table of what each did."""
+@flow(name=linked_runs.TASK_FLOW, flow_run_name="{task_id} attempt {attempt}", description="One test orbit of a job.")
+def thor_task(job_id: str, task_id: str, attempt: int) -> State[None] | None:  # noqa: ARG001 (people see them)
+    """Show an attempt: a run for each stage, then a table of what each did."""
     show = _on_show.get()
-    show.begin()
-    if show.shows_stages:
-        for stage, stage_flow in STAGE_FLOWS.items():
-            if not show.await_beginning(stage):
-                break
-            stage_flow()
-    show.await_ending()
-    show_stages(show.attempt)
-    if not isinstance(show.attempt.ending, AttemptSucceeded):
-        raise TaskDidNotSucceedError(getattr(show.attempt.ending, "error", "it did not end"))
+    context = SyncClientContext.get()
+    flow_run_id = instrument.flow_run_id()
+    assert context is not None and flow_run_id is not None  # noqa: S101, PT018 (this is a flow run)
+    client = context.client
+    show.begin(flow_run_id, is_cancelled=lambda: linked_runs.is_cancelled(client, flow_run_id))
+    try:
+        if show.shows_stages:
+            follow_stages(show, client, flow_run_id)
+        show.await_ending()
+    except RunCancelledError:
+        return Cancelled(message="Cancelled in Prefect; its worker ends the task.")
+    show_stages(show)
+    if not isinstance(show.ending, AttemptSucceeded):
+        raise TaskDidNotSucceedError(getattr(show.ending, "error", "it did not end"))
+    return None
 
 
-def show_stages(attempt: Attempt) -> None:
-    """Put the table of counts and seconds beside the flow run."""
+def follow_stages(show: AttemptShow, client: SyncPrefectClient, flow_run_id: UUID) -> None:
+    """Show each stage as a run below the attempt's: from its beginning to its end, or afterwards at once."""
+    task = show.assignment
+    parent: UUID | None = None
+    for stage in STAGES:
+        if not show.await_beginning(stage):
+            break
+        parent = parent or linked_runs.make_parent(client, flow_run_id, name="stages")
+        state = stage_end(show, stage) if show.has_ended(stage) else linked_runs.state_of(StateType.RUNNING)
+        run_id = linked_runs.make_stage_run(
+            client,
+            parent,
+            flow=stage,
+            name=task.task_id,
+            tags=linked_runs.tags_of(task.job_id, task.task_id),
+            state=state,
+        )
+        with stage_cancelled_with(client, run_id):
+            show.await_end(stage, run_id)
+        if state["type"] == StateType.RUNNING.value:
+            linked_runs.set_state(client, run_id, stage_end(show, stage))
+    if parent is not None:
+        linked_runs.end_parent(client, parent)
+
+
+def stage_end(show: AttemptShow, stage: Stage) -> dict[str, Any]:
+    """Return how a stage ended, as a state: with what it took and gave, or its error."""
+    report = show.reports.get(stage)
+    if report is None:
+        error = show.error
+        return linked_runs.state_of(StateType.FAILED, f"{type(error).__name__}: {error}"[:LONGEST_ERROR])
+    return linked_runs.state_of(StateType.COMPLETED, f"{report.seconds:.3f} s: {words_from_counts(report)}")
+
+
+@contextlib.contextmanager
+def stage_cancelled_with(client: SyncPrefectClient, run_id: UUID) -> Iterator[None]:
+    """Mark the stage's run as cancelled when the block ends so."""
+    try:
+        yield
+    except RunCancelledError:
+        linked_runs.set_state(client, run_id, linked_runs.state_of(StateType.CANCELLED))
+        raise
+
+
+def words_from_counts(report: StageReport) -> str:
+    """Return the counts of a stage in words."""
+    return ", ".join(f"{name} {count}" for name, count in report.counts.items()) or "no counts"
+
+
+def show_stages(show: AttemptShow) -> None:
+    """Put the table of counts, seconds and memory beside the flow run."""
     rows = [
         {
             "stage": report.stage,
             "seconds": round(report.seconds, 3),
+            "memory [MB]": round(report.memory_bytes / 1e6),
             "resumed": report.resumed,
-            "counts": ", ".join(f"{name} {count}" for name, count in report.counts.items()),
+            "counts": words_from_counts(report),
         }
-        for report in attempt.reports.values()
+        for report in show.reports.values()
     ]
-    title = f"Task {attempt.task.task_id} of job {attempt.task.job.job_id}"
-    instrument.show_table("thor-task-stages", rows, f"{title}: counts and seconds of each stage")
+    task = show.assignment
+    title = f"Task {task.task_id} of job {task.job_id}, attempt {task.attempt} by worker {task.worker}"
+    instrument.show_table("thor-task-stages", rows, f"{title}: what each stage took and gave")
 
 
 def warm_up() -> None:
@@ -137,33 +156,53 @@ def run_assignment(assignment: Assignment, *, tell: Tell, await_lease: Callable[
     if settings.instrumentation == "off":
         attempt.run()
         return
-    show = AttemptShow(attempt, shows_stages=settings.instrumentation == "stages")
-    token = _on_show.set(show)
-    try:
-        show.run(functools.partial(_play, assignment), tell=tell)
-    finally:
-        _on_show.reset(token)
+    show = AttemptShow(assignment, shows_stages=settings.instrumentation == "stages", tell=tell)
+    show.run(attempt, lambda: _play(show))
 
 
-def _play(assignment: Assignment) -> None:
-    """Be the show: the flow run of this attempt, and an end to the one of the attempt before it."""
-    with instrument.without_heartbeats(), tags(f"job:{assignment.job_id}", f"task:{assignment.task_id}"):
-        if assignment.former_flow_run_id is not None:
-            instrument.mark_crashed(assignment.former_flow_run_id, by=assignment.worker)
-        parameters = assignment.model_dump(include={"job_id", "task_id", "attempt", "worker"})
-        with contextlib.suppress(TaskDidNotSucceedError):
-            run_flow(thor_task, flow_run=_waiting_flow_run(assignment), parameters=parameters)
-
-
-def _waiting_flow_run(assignment: Assignment) -> FlowRun | None:
-    """Return the flow run that was made for this task when it was submitted, if there is one."""
-    if assignment.prefect_flow_run_id is None:
-        return None
-    with get_client(sync_client=True) as client:
+def _play(show: AttemptShow) -> None:
+    """Be the show: the flow run of this attempt, and an end to that of one that was lost before."""
+    task = show.assignment
+    _on_show.set(show)
+    with (
+        instrument.show_patience(),
+        tags(*linked_runs.tags_of(task.job_id, task.task_id)),
+        SyncClientContext.get_or_create() as context,
+    ):
+        if task.former_flow_run_id is not None:
+            with instrument.not_shown():
+                linked_runs.crash_lost_run(context.client, UUID(task.former_flow_run_id), by=task.worker)
+        flow_run = _linked_run(context.client, task)
+        state = None if flow_run is None else flow_run.state
+        if flow_run is not None and state is not None and state.type in linked_runs.CANCELLED:
+            linked_runs.set_state(context.client, flow_run.id, linked_runs.state_of(StateType.CANCELLED))
+            show.tell_cancelled()
+            return
+        if state is not None and state.is_final():
+            return  # somebody gave it its end, since nobody seemed to show it any more
+        parameters = task.model_dump(include={"job_id", "task_id", "attempt"})
         try:
-            return client.read_flow_run(UUID(assignment.prefect_flow_run_id))
-        except ObjectNotFound:
-            return None
+            run_flow(thor_task, flow_run=flow_run, parameters=parameters)
+        except TaskDidNotSucceedError:
+            pass
+        except CancelledRun:
+            show.tell_cancelled()
+
+
+def _linked_run(client: SyncPrefectClient, task: Assignment) -> FlowRun | None:
+    """Return this attempt's flow run below that of the job, perhaps made when the job was submitted; None: no such."""
+    if task.parent_run_id is None:
+        return None
+    with instrument.not_shown():
+        return linked_runs.make_attempt_run(
+            client,
+            UUID(task.parent_run_id),
+            job_id=task.job_id,
+            task_id=task.task_id,
+            attempt=task.attempt,
+            state_name="Pending",
+        )
+    return None
 
 
 @lru_cache(maxsize=4)

@@ -4,6 +4,7 @@ Without observations it runs the demo job. Whatever ends it, the same command wi
 """
 
 import argparse
+import contextlib
 import contextvars
 import functools
 import os
@@ -12,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags
-from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect import Flow, flow, tags
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Cancelled, Completed, Failed
 from pydantic import SecretStr
 
-from flows import command_line, summary
+from flows import command_line, job_show, summary
 from flows.collect import bring_home
 from flows.local_processes import PrefectServer, local_workers, prefect_server
 from flows.monitor import follow
@@ -25,10 +26,13 @@ from flows.reporter import reporter, reporter_for_terminal, use_reporter
 from flows.summary import JobOutcome
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
+from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError, ThorQueueError
+from tasks.jobs.cancel import cancel_job
 from tasks.jobs.inputs import InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
+from tasks.records.ids import job_id_from_text
 from tasks.settings import Settings, settings_from_environment
 from tasks.steps import ShownSubmitSteps
 
@@ -43,7 +47,20 @@ _tell_outcome: contextvars.ContextVar[Callable[[JobOutcome], None]] = contextvar
 )
 
 
-@flow(name="thor-job", flow_run_name="{job_id}", description="Submit a linking job, follow it, bring its results home.")
+def cancel_job_of_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 (as Prefect calls it)
+    """Cancel the job when a Prefect worker has ended its run, as somebody asked in the UI. Twice: safe."""
+    job_id, bucket = flow_run.parameters.get("job_id"), flow_run.parameters.get("bucket")
+    if job_id:
+        store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+        cancel_job(store, JobLayout(job_id_from_text(job_id)))
+
+
+@flow(
+    name="thor-job",
+    flow_run_name="{job_id}",
+    description="Submit a linking job, follow it, bring its results home.",
+    on_cancellation=[cancel_job_of_run],
+)
 def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     job_id: str,
     observations: Path | None = None,
@@ -75,16 +92,21 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     inputs = inputs_of(observations, orbits, config)
     store = open_bucket_from_settings(settings, bucket)
     settings = settings.with_bucket(store.url)
-    submission = Submission(bucket=store, job_id=job_id, inputs=inputs)
+    parent = job_show.make_parent(settings, job_id, n_tasks=len(inputs.task_ids))
+    parent_run_id = None if parent is None else str(parent)
+    submission = Submission(bucket=store, job_id=job_id, inputs=inputs, parent_run_id=parent_run_id)
     count = workers if workers is not None else default_workers(settings, wait=wait)
     with instrument.forwarded_logs(), local_workers(count, settings, store.url) as fleet:
         manifest = submit_job(submit_steps(submission, settings))
         reporter().say(f"Job {job_id}: {len(manifest.task_ids)} tasks are on the queue; bucket {store.url}")
-        if not wait:
-            return Completed(message=f"submitted {len(manifest.task_ids)} tasks")
         watch = JobWatch(store, submission.layout, manifest.task_ids)
-        follow(watch, each_look=fleet.keep if count else None)
-    return ended(watch, JobOutcome(manifest, inputs, bring_home(watch, manifest, output=output)))
+        if not wait:
+            job_show.show_submitted(watch, parent)
+            return Completed(message=f"submitted {len(manifest.task_ids)} tasks")
+        was_cancelled = follow(watch, each_look=fleet.keep if count else None, parent_run_id=parent)
+        results = bring_home(watch, manifest, output=output)
+        job_show.settle(watch, parent)
+    return ended(watch, JobOutcome(manifest, inputs, results), was_cancelled=was_cancelled)
 
 
 def settings_with(*, bucket: str | None, queue: SecretStr | None) -> Settings:
@@ -116,7 +138,7 @@ def submit_steps(submission: Submission, settings: Settings) -> SubmitSteps:
     return SubmitSteps(submission, open_publisher)
 
 
-def ended(watch: JobWatch, outcome: JobOutcome) -> State[None]:
+def ended(watch: JobWatch, outcome: JobOutcome, *, was_cancelled: bool) -> State[None]:
     """Tell what came of the job; the run is red when a task failed, and its results are there all the same."""
     _tell_outcome.get()(outcome)
     failed = watch.progress.failed
@@ -126,6 +148,8 @@ def ended(watch: JobWatch, outcome: JobOutcome) -> State[None]:
         subject=f"thor.job.{outcome.manifest.job_id}",
         message=message,
     )
+    if was_cancelled:
+        return Cancelled(message=message)
     return Failed(message=message) if failed else Completed(message=message)
 
 
@@ -202,7 +226,10 @@ def run_shown(settings: Settings, **parameters: Any) -> tuple[JobOutcome | None,
     """
     outcomes: list[JobOutcome] = []
     _tell_outcome.set(outcomes.append)
-    with prefect_server(settings, say=reporter().say) as server:
+    shown = (
+        contextlib.nullcontext() if settings.instrumentation == "off" else prefect_server(settings, say=reporter().say)
+    )
+    with shown as server:
         run = thor_job.fn if server is None else thor_job
         try:
             with tags(f"job:{parameters['job_id']}"):

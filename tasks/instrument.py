@@ -12,14 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext, get_run_context
 from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
@@ -34,7 +27,6 @@ from prefect.settings import (
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
     temporary_settings,
 )
-from prefect.states import Crashed
 
 PROBE_SECONDS = 1.0
 """Patience with a server that is asked whether it is there."""
@@ -42,6 +34,10 @@ REQUEST_SECONDS = 2.0
 """Patience with one request of a worker; a stage whose request takes longer is computed unseen."""
 RETRIES = 1
 """Tries after the first: a server on SQLite answers 503 when two write at once. A pause of 2 s lies before it."""
+SHOW_REQUEST_SECONDS = 10.0
+"""Patience with one request of a show beside the work: a busy server takes seconds, a frozen one should not hold it."""
+SHOW_RETRIES = 3
+"""Tries after the first of a show."""
 FLUSH_SECONDS = 5.0
 """Patience with logs and events that are on their way when a command ends."""
 FORWARDED = ("tasks", "flows")
@@ -81,12 +77,18 @@ def little_patience() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_heartbeats() -> Iterator[None]:
-    """Inside, flow runs send no heartbeats, which would round each up to the next whole second.
+def show_patience() -> Iterator[None]:
+    """Inside, requests wait as long as is good for a show that nobody waits for, and flow runs send no heartbeats.
 
-    The lease in the bucket says who is alive; who takes a task over marks the former flow run.
+    Heartbeats would round every flow run up to the next whole second. The lease in the bucket says who is alive; who
+    takes a task over marks the former flow run.
     """
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    changes = {
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        PREFECT_CLIENT_MAX_RETRIES: SHOW_RETRIES,
+        PREFECT_API_REQUEST_TIMEOUT: SHOW_REQUEST_SECONDS,
+    }
+    with temporary_settings(changes):
         yield
 
 
@@ -114,9 +116,11 @@ def records_to(handler: logging.Handler) -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def forward(record: logging.LogRecord) -> None:
-    """Show a log record, of whatever thread, at the run that is at work in this one."""
-    if is_in_run():
+def forward(record: logging.LogRecord, flow_run_id: UUID | None = None) -> None:
+    """Show a log record, of whatever thread, at that flow run; without one at the run that is at work in this one."""
+    if flow_run_id is not None:
+        record.flow_run_id = str(flow_run_id)
+    if flow_run_id is not None or is_in_run():
         APILogHandler().emit(record)
 
 
@@ -144,18 +148,23 @@ def is_in_run() -> bool:
     return True
 
 
-def flow_run_id() -> str | None:
+def flow_run_id() -> UUID | None:
     """Return the id of the flow run at work, or None outside of one."""
     context = FlowRunContext.get()
-    return None if context is None or context.flow_run is None else str(context.flow_run.id)
+    return None if context is None or context.flow_run is None else context.flow_run.id
 
 
 def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
     """Put a table beside the run. The same key gives a history."""
     _show_if_possible(
-        lambda: create_table_artifact(
-            table=[dict(row) for row in rows], key=_artifact_key(key), description=description
-        )
+        lambda: create_table_artifact(table=[dict(row) for row in rows], key=artifact_key(key), description=description)
+    )
+
+
+def show_text(key: str, markdown: str, description: str) -> None:
+    """Put a page of text beside the run."""
+    _show_if_possible(
+        lambda: create_markdown_artifact(markdown=markdown, key=artifact_key(key), description=description)
     )
 
 
@@ -164,28 +173,9 @@ def show_pictures(key: str, title: str, pictures: Sequence[tuple[str, bytes]]) -
     shown = [f"![{name}](data:image/png;base64,{base64.b64encode(body).decode()})" for name, body in pictures]
     _show_if_possible(
         lambda: create_markdown_artifact(
-            markdown="\n\n".join([f"## {title}", *shown]), key=_artifact_key(key), description=title
+            markdown="\n\n".join([f"## {title}", *shown]), key=artifact_key(key), description=title
         )
     )
-
-
-class ProgressBar:
-    """A bar beside the run, from 0 to 100 %."""
-
-    def __init__(self, key: str, description: str) -> None:
-        self._percent = 0.0
-        made = _show_if_possible(
-            lambda: create_progress_artifact(progress=0.0, key=_artifact_key(key), description=description)
-        )
-        self._id = made if isinstance(made, UUID) else None
-
-    def show(self, percent: float) -> None:
-        """Move the bar; nothing is sent when it stays where it is."""
-        artifact_id = self._id
-        if artifact_id is None or percent == self._percent:
-            return
-        self._percent = percent
-        _show_if_possible(lambda: update_progress_artifact(artifact_id=artifact_id, progress=percent))
 
 
 def tell_event(name: str, *, subject: str, **details: str | float | None) -> None:
@@ -201,14 +191,7 @@ def flush() -> None:
         EventsWorker.drain_all(timeout=FLUSH_SECONDS)
 
 
-def mark_crashed(lost_flow_run_id: str, *, by: str) -> None:
-    """Mark the flow run of an attempt that was lost as Crashed: its process can't do it any more."""
-    with contextlib.suppress(Exception), get_client(sync_client=True) as client:
-        state: State[None] = Crashed(message=f"Its worker was lost; {by} took the task over.")
-        client.set_flow_run_state(UUID(lost_flow_run_id), state, force=True)
-
-
-def _artifact_key(text: str) -> str:
+def artifact_key(text: str) -> str:
     """Return a key as Prefect wants it: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
@@ -217,8 +200,15 @@ def _show_if_possible(show: Callable[[], Result]) -> Result | None:
     """Call `show` only in a run, and let no failure of it out: what is shown is not the work."""
     if not is_in_run():
         return None
-    try:
+    with not_shown():
         return show()
+    return None
+
+
+@contextlib.contextmanager
+def not_shown() -> Iterator[None]:
+    """Let no failure of Prefect out of the block: what is shown is not the work."""
+    try:
+        yield
     except Exception as error:  # noqa: BLE001 (Prefect and httpx have many; the work goes on)
         logger.warning("Could not show something in Prefect, the work goes on: %s: %s", type(error).__name__, error)
-        return None

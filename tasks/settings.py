@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.errors import BadInputError
@@ -39,7 +39,13 @@ class Settings(BaseSettings):
     queue_ca_file: Annotated[Path | None, Field(description="CA certificates for amqps://")] = None
     gcs_bucket_block: Annotated[str | None, Field(description="a prefect-gcp GcsBucket block to use as bucket")] = None
 
-    instrumentation: Annotated[Instrumentation, Field(description="how much of a task Prefect shows")] = "stages"
+    instrumentation: Annotated[
+        Instrumentation,
+        Field(description="what Prefect shows: stages, with pictures; of each task its run; off: nothing at all"),
+    ] = "stages"
+    linked_runs: Annotated[
+        NonNegativeInt, Field(description="jobs of up to so many tasks show each below the job's run, queued ones too")
+    ] = 300
     thor_python: Annotated[Path | None, Field(description="interpreter that has upstream THOR, for engine thor")] = None
     dask_scheduler_address: Annotated[
         str | None,

@@ -12,6 +12,7 @@ from tasks.records.assignment import (
     AttemptFailed,
     AttemptReleased,
     AttemptSucceeded,
+    CancelAsked,
     FlowRunStarted,
     FromChild,
     LeaseRenewed,
@@ -30,6 +31,7 @@ from workers.disposition import (
     Ending,
     Fenced,
     JobCancelled,
+    TaskCancelled,
 )
 from workers.shutdown import Shutdown
 
@@ -114,6 +116,9 @@ class AttemptWatch:
                 return ChildFailed(error_kind, error, outputs)
             case AttemptReleased(error=error):
                 return ChildReleased(error)
+            case CancelAsked():
+                self._child.kill("its run was cancelled in Prefect")
+                return TaskCancelled()
             case ReadyToUpload():
                 self._child_awaits_lease = True
                 self._has_computed = True

@@ -1,5 +1,6 @@
 """`python -m workers.child`: the process that computes. Started by the supervisor, it stays warm over many tasks."""
 
+from flows.attempt_show import finish_shows
 from flows.run_task import run_assignment, warm_up
 from tasks.settings import settings_from_environment
 from workers.child_loop import RunAssignment, main
@@ -13,3 +14,4 @@ def prepare() -> RunAssignment:
 
 if __name__ == "__main__":
     main(prepare, memory_bytes=settings_from_environment().child_memory_bytes)
+    finish_shows()

@@ -5,6 +5,7 @@ import faulthandler
 import os
 import resource
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import BinaryIO, NoReturn, Protocol
@@ -57,11 +58,13 @@ class SupervisorPipes:
     def __init__(self, *, commands: BinaryIO, reports: BinaryIO) -> None:
         self._commands = commands
         self._reports = reports
+        self._lock = threading.Lock()
 
     def tell(self, record: BaseModel) -> None:
-        """Send a line."""
-        self._reports.write(line_from_record(record))
-        self._reports.flush()
+        """Send a line. From any thread."""
+        with self._lock:
+            self._reports.write(line_from_record(record))
+            self._reports.flush()
 
     def hear(self) -> Assignment | LeaseRenewed | None:
         """Wait for a line; None: the supervisor wants no more of us."""
@@ -76,16 +79,21 @@ class SupervisorPipes:
 
 
 class _AttemptVoice:
-    """Tells of one attempt: after its end nothing more, lest the supervisor take it for a word on the next one."""
+    """Tells of one attempt: after its end nothing more, lest the supervisor take it for a word on the next one.
+
+    The thread that shows the attempt has its word, too, and may be late.
+    """
 
     def __init__(self, pipes: SupervisorPipes) -> None:
         self._pipes = pipes
         self._has_ended = False
+        self._lock = threading.Lock()
 
     def tell(self, record: FromChild) -> None:
-        if not self._has_ended:
-            self._has_ended = isinstance(record, AttemptSucceeded | AttemptFailed | AttemptReleased)
-            self._pipes.tell(record)
+        with self._lock:
+            if not self._has_ended:
+                self._has_ended = isinstance(record, AttemptSucceeded | AttemptFailed | AttemptReleased)
+                self._pipes.tell(record)
 
 
 def serve(pipes: SupervisorPipes, run_assignment: RunAssignment) -> None:

@@ -134,6 +134,11 @@ class JobCancelled:
 
 
 @dataclass(frozen=True)
+class TaskCancelled:
+    """Somebody cancelled the flow run that shows this attempt."""
+
+
+@dataclass(frozen=True)
 class Fenced:
     """Somebody else wrote the status: the task is not ours any more."""
 
@@ -143,7 +148,7 @@ class AskedToLeave:
     """The worker must leave before the task is done."""
 
 
-Ending = ChildSucceeded | ChildFailed | ChildReleased | ChildDied | JobCancelled | Fenced | AskedToLeave
+Ending = ChildSucceeded | ChildFailed | ChildReleased | ChildDied | JobCancelled | TaskCancelled | Fenced | AskedToLeave
 
 MessageAct = Literal["ack", "release", "delay"]
 """ack: gone for good. release: back to the work queue at once. delay: back after one delay."""
@@ -182,6 +187,8 @@ def _event(ending: Ending, counters: Counters) -> Succeeded | Failed | Released 
             event = Released(crashed=True, error=how)
         case JobCancelled():
             event = Failed(error_kind="cancelled", error="The job was cancelled while this task was computed.")
+        case TaskCancelled():
+            event = Failed(error_kind="cancelled", error="Its run was cancelled in Prefect while it was computed.")
         case AskedToLeave():
             event = Released()
         case Fenced():

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from tasks.broker.protocol import FLOW_RUN_HEADER, SEEN_GENERATION_HEADER, Headers
+from tasks.broker.protocol import PARENT_RUN_HEADER, SEEN_GENERATION_HEADER, Headers
 from tasks.bucket.layout import JobLayout, TaskLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import GenerationMismatchError, ObjectNotFoundError, TaskMessageError
@@ -63,10 +63,8 @@ def _look_once(bucket: Bucket, layout: TaskLayout, headers: Headers, *, worker: 
     )
     match decision:
         case Begin():
-            flow_run_id = headers.get(FLOW_RUN_HEADER)
-            claimed = claim_task(
-                file, worker=worker, prefect_flow_run_id=str(flow_run_id) if flow_run_id is not None else None
-            )
+            parent = headers.get(PARENT_RUN_HEADER)
+            claimed = claim_task(file, worker=worker, parent_run_id=None if parent is None else str(parent))
             return ClaimedTask(file, claimed)
         case Fail(error_kind, error_text):
             finish_task(file, Failed(error_kind=error_kind, error=error_text))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tasks.broker.protocol import FLOW_RUN_HEADER, SEEN_GENERATION_HEADER, Consumer, Delivery, Headers
+from tasks.broker.protocol import PARENT_RUN_HEADER, SEEN_GENERATION_HEADER, Consumer, Delivery, Headers
 from tasks.bucket.store import Bucket
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ShutdownRequested, TaskMessageError
 from tasks.jobs.finish import finish_task
@@ -251,7 +251,7 @@ class Supervisor:
 def _own_headers(delivery: Delivery) -> Headers:
     """Return the headers that are ours; what the broker added in passing is its own."""
     return {
-        name: delivery.headers[name] for name in (SEEN_GENERATION_HEADER, FLOW_RUN_HEADER) if name in delivery.headers
+        name: delivery.headers[name] for name in (SEEN_GENERATION_HEADER, PARENT_RUN_HEADER) if name in delivery.headers
     }
 
 

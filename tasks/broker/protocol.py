@@ -14,8 +14,8 @@ REASON_HEADER = "reason"
 DELIVERY_LIMIT = 1000
 """A message that came back more often goes to the dead queue. Only a process that always dies before its claim gets so
 far: everything else is counted in the bucket, and a task may well be given back many times, with its checkpoints."""
-FLOW_RUN_HEADER = "prefect_flow_run_id"
-"""The Prefect flow run that was created for the task when it was submitted."""
+PARENT_RUN_HEADER = "prefect_parent_run_id"
+"""The Prefect task run below which people see the tasks of the job: a worker's flow run is made there."""
 
 
 @dataclass(frozen=True)

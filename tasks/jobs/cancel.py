@@ -1,6 +1,7 @@
 """An operator cancels a job. The sign in the bucket comes first: from then on no worker begins one of its tasks."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +13,8 @@ from tasks.records.ids import TaskId
 from tasks.records.status import Failed, Status
 
 CANCELLED = Failed(error_kind="cancelled", error="The job was cancelled before this task was computed.")
+
+TASK_CANCELLED = Failed(error_kind="cancelled", error="The task was cancelled before it was computed.")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def cancel_job(bucket: Bucket, job: JobLayout) -> CancelReport:
     """
     task_ids = task_ids_with_status(bucket, job)
     was_cancelled = not _write_sign(bucket, job)
-    seen = change_tasks(bucket, job, task_ids, _cancelled_if_requested)
+    seen = change_tasks(bucket, job, task_ids, lambda status: _if_requested(status, CANCELLED))
     known = [(task, task.status) for task in seen if task.status is not None]
     cancelled = [task.task_id for task in seen if task.is_changed]
     in_progress = [task.task_id for task, status in known if status.state == "in_progress"]
@@ -59,6 +62,12 @@ def cancel_job(bucket: Bucket, job: JobLayout) -> CancelReport:
     )
 
 
+def cancel_tasks(bucket: Bucket, job: JobLayout, task_ids: Iterable[TaskId]) -> list[TaskId]:
+    """Cancel single tasks that wait for a worker; return those that did. Twice: safe."""
+    seen = change_tasks(bucket, job, task_ids, lambda status: _if_requested(status, TASK_CANCELLED))
+    return [task.task_id for task in seen if task.is_changed]
+
+
 def _write_sign(bucket: Bucket, job: JobLayout) -> bool:
     """Create cancel.json; tell whether it is new. Its presence counts, its content informs people."""
     body = json.dumps({"cancelled_at": datetime.now(UTC).isoformat()}).encode()
@@ -69,5 +78,5 @@ def _write_sign(bucket: Bucket, job: JobLayout) -> bool:
     return True
 
 
-def _cancelled_if_requested(status: Status) -> Failed | None:
-    return CANCELLED if status.state == "requested" else None
+def _if_requested(status: Status, event: Failed) -> Failed | None:
+    return event if status.state == "requested" else None

@@ -14,7 +14,7 @@ def is_cancelled(bucket: Bucket, job: JobLayout) -> bool:
     return bucket.generation(job.cancel) != MUST_NOT_EXIST
 
 
-def claim_task(file: StatusFile, *, worker: str, prefect_flow_run_id: str | None = None) -> Assignment:
+def claim_task(file: StatusFile, *, worker: str, parent_run_id: str | None = None) -> Assignment:
     """Begin an attempt: the task becomes in_progress, and ours. From in_progress it is taken over from a lost owner.
 
     Order: this write is the first of an attempt; nothing of the task is downloaded before it.
@@ -22,8 +22,8 @@ def claim_task(file: StatusFile, *, worker: str, prefect_flow_run_id: str | None
 
     Parameters
     ----------
-    prefect_flow_run_id
-        The flow run that was made for the task when it was submitted; it can show one attempt only.
+    parent_run_id
+        The Prefect task run below which people see the tasks of the job.
 
     Raises
     ------
@@ -33,16 +33,14 @@ def claim_task(file: StatusFile, *, worker: str, prefect_flow_run_id: str | None
         The outcome is unknown. If the claim landed, nobody works on it, and it will be taken over as lost.
     """
     before = file.status
-    former = before.prefect_flow_run_id
-    fresh = prefect_flow_run_id if prefect_flow_run_id != former else None
     begin = TakenOver if before.state == "in_progress" else Claimed
-    file.change(begin(worker=worker, attempt_id=uuid.uuid4().hex, prefect_flow_run_id=fresh))
+    file.change(begin(worker=worker, attempt_id=uuid.uuid4().hex))
     return Assignment(
         job_id=file.layout.job.job_id,
         task_id=file.layout.task_id,
         bucket_url=file.bucket.url,
         attempt=file.status.attempt,
         worker=worker,
-        prefect_flow_run_id=fresh,
-        former_flow_run_id=former,
+        parent_run_id=parent_run_id,
+        former_flow_run_id=before.prefect_flow_run_id,
     )

@@ -47,12 +47,13 @@ def repair_job(bucket: Bucket, publisher: Publisher, job: JobLayout) -> RepairRe
     BadInputError
         If there is no such job, or its submission has not come to its manifest: the same submit completes it.
     """
-    task_ids = read_manifest(bucket, job).task_ids
+    manifest = read_manifest(bucket, job)
+    task_ids = manifest.task_ids
     seen = look_at_tasks(bucket, job, task_ids)
     unfinished = [task.task_id for task in seen if task.status is not None and not task.status.is_terminal]
     return RepairReport(
         job_id=job.job_id,
-        n_published=publish_tasks(publisher, bucket, job, unfinished),
+        n_published=publish_tasks(publisher, bucket, job, unfinished, parent_run_id=manifest.prefect_parent_run_id),
         n_tasks=len(task_ids),
         faults={task.task_id: task.fault for task in seen if task.fault is not None},
     )

@@ -72,7 +72,9 @@ def retry_job(
             )
         bucket.delete(job.cancel)
     seen = change_tasks(bucket, job, chosen, _retried_if(kinds))
-    n_published = publish_tasks(publisher, bucket, job, [task.task_id for task in seen if _needs_message(task.status)])
+    to_ring_for = [task.task_id for task in seen if _needs_message(task.status)]
+    parent_run_id = manifest.prefect_parent_run_id
+    n_published = publish_tasks(publisher, bucket, job, to_ring_for, parent_run_id=parent_run_id)
     return RetryReport(
         job_id=job.job_id,
         retried=[task.task_id for task in seen if task.is_changed],

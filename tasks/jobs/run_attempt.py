@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -44,6 +45,7 @@ UPLOAD_TRIES = 5
 """How often the outputs of hours of work are uploaded before the task is given back. Waiting for the lease in between
 takes as long as the bucket is away, so this bounds only a bucket that renews leases and refuses outputs."""
 
+Ending = AttemptSucceeded | AttemptFailed | AttemptReleased
 RunStage = Callable[[Stage], None]
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,14 @@ class StageReport:
     seconds: float
     #: Whether a former attempt computed it.
     resumed: bool
+    #: What the process had needed at most when the stage was over.
+    memory_bytes: int
+
+
+def peak_memory_bytes() -> int:
+    """Return what this process has needed at most so far, resident. getrusage's figure begins with the parent's."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 class Attempt:
@@ -76,7 +86,7 @@ class Attempt:
         self.assignment = assignment
         self.task: TaskLayout = JobLayout(assignment.job_id).task(assignment.task_id)
         #: How it ended, once it has been told; None: it goes on.
-        self.ending: AttemptSucceeded | AttemptFailed | AttemptReleased | None = None
+        self.ending: Ending | None = None
         #: What the task itself did wrong; never a fault of the bucket, the queue or Prefect.
         self.error: Exception | None = None
         self.reports: dict[Stage, StageReport] = {}
@@ -121,7 +131,7 @@ class Attempt:
             self._tell(StageBegan(stage=stage, engine=inputs.engine_title))
             result, seconds, resumed = self._from_checkpoint(stage) or self._computed(stage, inputs)
             self._tables |= result.tables
-            self.reports[stage] = StageReport(stage, result.counts, seconds, resumed)
+            self.reports[stage] = StageReport(stage, result.counts, seconds, resumed, peak_memory_bytes())
             counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
             done = "Took from its checkpoint" if resumed else "Computed"
             logger.info("%s %s in %.3f s: %s.", done, stage, seconds, counts or "no counts")
@@ -196,7 +206,7 @@ class Attempt:
             return AttemptReleased(error=str(unavailable)[:LONGEST_ERROR])
         return AttemptFailed(error_kind=kind, error=message[:LONGEST_ERROR], outputs=outputs)
 
-    def _end(self, ending: AttemptSucceeded | AttemptFailed | AttemptReleased) -> None:
+    def _end(self, ending: Ending) -> None:
         self.ending = ending
         self._tell(ending)
 

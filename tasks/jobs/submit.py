@@ -16,19 +16,21 @@ from tasks.errors import BadInputError, GenerationMismatchError
 from tasks.jobs.inputs import JobInputs
 from tasks.jobs.manifest_file import read_manifest, read_manifest_if_there
 from tasks.jobs.monitor import read_statuses
+from tasks.jobs.task_messages import message_of_task
 from tasks.records.ids import JobId, TaskId, job_id_from_text
 from tasks.records.manifest import Manifest, manifest_from_bytes
-from tasks.records.message import TaskMessage
 from tasks.records.status import Status
 
 
 class Submission:
     """One job on its way from a client to the bucket and the queue. Its steps may be called from several threads."""
 
-    def __init__(self, *, bucket: Bucket, job_id: JobId, inputs: JobInputs) -> None:
+    def __init__(self, *, bucket: Bucket, job_id: JobId, inputs: JobInputs, parent_run_id: str | None = None) -> None:
         self.bucket = bucket
         self.inputs = inputs
         self.layout = JobLayout(job_id)
+        #: The Prefect task run below which people see the tasks of the job; None: nobody does.
+        self.parent_run_id = parent_run_id
 
     @property
     def job_id(self) -> JobId:
@@ -74,6 +76,7 @@ class Submission:
             engine_name=self.inputs.engine_name,
             engine_version=self.inputs.engine_version,
             inputs_sha256=dict(self.inputs.sha256),
+            prefect_parent_run_id=self.parent_run_id,
         )
         try:
             self.bucket.write(self.layout.manifest, manifest.to_bytes(), if_generation=MUST_NOT_EXIST)
@@ -126,8 +129,7 @@ class Submission:
                 raise self._other_inputs(f"{name} is not the same") from None
 
     def _message(self, task_id: TaskId) -> OutgoingMessage:
-        message = TaskMessage(job_id=self.job_id, bucket=self.bucket.url, task_id=task_id)
-        return OutgoingMessage(message.to_bytes())
+        return message_of_task(self.bucket, self.layout, task_id, parent_run_id=self.parent_run_id)
 
     def _refuse_other_inputs(self, manifest: Manifest) -> None:
         sums = self.inputs.sha256

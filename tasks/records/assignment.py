@@ -23,9 +23,9 @@ class Assignment(_Line):
     bucket_url: str
     attempt: int
     worker: str
-    #: A Prefect flow run that was created for this task when it was submitted; None: make one.
-    prefect_flow_run_id: str | None = None
-    #: Flow run of the attempt that was lost before this one; None: none. It is marked Crashed.
+    #: The Prefect task run below which people see the tasks of the job; None: this attempt's flow run stands alone.
+    parent_run_id: str | None = None
+    #: Flow run of the attempt before this one; None: none. Unless it has ended it was lost, and is marked Crashed.
     former_flow_run_id: str | None = None
 
 
@@ -46,6 +46,12 @@ class FlowRunStarted(_Line):
 
     kind: Literal["flow_run_started"] = "flow_run_started"
     prefect_flow_run_id: str
+
+
+class CancelAsked(_Line):
+    """Child to supervisor: somebody cancelled the flow run that shows this attempt."""
+
+    kind: Literal["cancel_asked"] = "cancel_asked"
 
 
 class StageBegan(_Line):
@@ -88,7 +94,14 @@ class AttemptReleased(_Line):
 
 ToChild = Annotated[Assignment | LeaseRenewed, Field(discriminator="kind")]
 FromChild = Annotated[
-    ChildReady | FlowRunStarted | StageBegan | ReadyToUpload | AttemptSucceeded | AttemptFailed | AttemptReleased,
+    ChildReady
+    | FlowRunStarted
+    | CancelAsked
+    | StageBegan
+    | ReadyToUpload
+    | AttemptSucceeded
+    | AttemptFailed
+    | AttemptReleased,
     Field(discriminator="kind"),
 ]
 

@@ -28,6 +28,8 @@ class Manifest(BaseModel):
     engine_version: str
     #: Object name below the job's prefix (such as "observations.csv") -> sha256 of its bytes, hexadecimal.
     inputs_sha256: dict[str, str]
+    #: The Prefect task run below which people see the tasks of the job; None: nobody does.
+    prefect_parent_run_id: str | None = None
 
     @model_validator(mode="after")
     def _ids_are_parallel(self) -> Self:

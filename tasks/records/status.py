@@ -92,7 +92,6 @@ class Claimed:
 
     worker: str
     attempt_id: str
-    prefect_flow_run_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +100,6 @@ class TakenOver:
 
     worker: str
     attempt_id: str
-    prefect_flow_run_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +181,7 @@ def _changes(status: Status, event: Event, *, now: datetime) -> dict[str, object
                 "worker": event.worker,
                 "attempt": status.attempt + 1,
                 "attempt_id": event.attempt_id,
-                "prefect_flow_run_id": event.prefect_flow_run_id,
+                "prefect_flow_run_id": None,  # that of the attempt is told later
                 "started_at": now,
                 "counters": status.counters.model_copy(update={"lost": lost}),
             }

@@ -3,7 +3,7 @@ from contextlib import closing
 
 import pytest
 
-from tasks.broker.protocol import FLOW_RUN_HEADER, OutgoingMessage
+from tasks.broker.protocol import PARENT_RUN_HEADER, OutgoingMessage
 from tasks.broker.sqlite import SqliteConsumer
 from tasks.errors import BrokerUnavailableError
 from tasks.jobs.drain_dead import NO_REASON, drain_dead
@@ -79,11 +79,11 @@ def test_the_task_fails_with_the_reason_of_its_message(bucket, publisher, bury):
 
 def test_a_message_that_is_sent_again_keeps_its_headers_but_the_reason(bucket, publisher, queue, bury):
     job = make_job(bucket, {"a": CLAIMED})
-    bury(message(bucket, job, "a", **{FLOW_RUN_HEADER: "f1"}))
+    bury(message(bucket, job, "a", **{PARENT_RUN_HEADER: "f1"}))
 
     [*drain_dead(bucket, publisher)]
 
-    assert [delivery.headers for delivery in received(queue)] == [{FLOW_RUN_HEADER: "f1"}]
+    assert [delivery.headers for delivery in received(queue)] == [{PARENT_RUN_HEADER: "f1"}]
 
 
 def test_a_message_without_a_reason_was_delivered_too_often():

@@ -25,9 +25,9 @@ from tasks.records.status import (
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 OUTPUTS = (OutputObject(name="thor.log", size=3, crc32c="AAAAAA=="),)
 
-CLAIMED = Claimed(worker="here:1", attempt_id="a1", prefect_flow_run_id="run-1")
+CLAIMED = Claimed(worker="here:1", attempt_id="a1")
 TAKEN_OVER = TakenOver(worker="there:2", attempt_id="a2")
-RENEWED = Renewed(stage="orbit_determination", engine="builtin 1.0")
+RENEWED = Renewed(stage="orbit_determination", engine="builtin 1.0", prefect_flow_run_id="run-1")
 RELEASED = Released()
 CRASHED = Released(crashed=True, error="killed by SIGSEGV")
 SUCCEEDED = Succeeded(outputs=OUTPUTS)
@@ -82,7 +82,7 @@ def test_a_claim_counts_the_attempt_and_names_its_worker():
 
     assert (status.attempt, status.worker, status.attempt_id) == (1, "here:1", "a1")
     assert (status.started_at, status.updated_at, status.nonce) == (NOW, NOW, "n")
-    assert status.prefect_flow_run_id == "run-1"
+    assert status.prefect_flow_run_id is None
     assert status.counters == Counters()
 
 
@@ -93,7 +93,7 @@ def test_a_takeover_counts_the_attempt_that_was_lost():
 
 
 def test_a_takeover_forgets_the_flow_run_of_the_lost_attempt():
-    assert after(Status(state="requested"), CLAIMED, TAKEN_OVER).prefect_flow_run_id is None
+    assert after(Status(state="requested"), CLAIMED, RENEWED, TAKEN_OVER).prefect_flow_run_id is None
 
 
 def test_only_a_crash_is_counted_when_an_attempt_is_given_back():

@@ -183,12 +183,15 @@ def test_a_task_that_is_not_there_is_told_from_a_status_that_is_none(bucket):
         read_status_file(bucket, LAYOUT)
 
 
-def test_a_takeover_names_the_flow_run_that_was_lost_and_does_not_use_it_again(bucket):
-    claim_task(read_status_file(bucket, LAYOUT), worker=WORKER, prefect_flow_run_id="run-1")
+def test_a_takeover_names_the_flow_run_that_was_lost_and_begins_without_one(bucket):
+    file = read_status_file(bucket, LAYOUT)
+    claim_task(file, worker=WORKER, parent_run_id="job-run")
+    file.change(Renewed(prefect_flow_run_id="run-1"))
 
-    assignment = claim_task(read_status_file(bucket, LAYOUT), worker="there:2", prefect_flow_run_id="run-1")
+    assignment = claim_task(read_status_file(bucket, LAYOUT), worker="there:2", parent_run_id="job-run")
 
-    assert (assignment.former_flow_run_id, assignment.prefect_flow_run_id) == ("run-1", None)
+    assert (assignment.former_flow_run_id, assignment.parent_run_id) == ("run-1", "job-run")
+    assert stored(bucket).prefect_flow_run_id is None
     assert stored(bucket).counters.lost == 1
 
 
