@@ -12,7 +12,7 @@ from flows import command_line
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
-from tasks.jobs.config_file import read_ades_settings
+from tasks.jobs.config_file import read_config
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.results import CollectOptions, JobResults, collect_results
@@ -72,7 +72,7 @@ def collect_job(
 
 def collect_options(config: Path | None) -> CollectOptions:
     """Read and check the files that collecting takes."""
-    return CollectOptions(ades=read_ades_settings(config) if config else {})
+    return CollectOptions(ades=read_config(config).ades if config else {})
 
 
 def bring_home(

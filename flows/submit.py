@@ -90,6 +90,8 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     job_id = new_job_id(job_id)  # a form in the UI that is left empty gives ""
     settings = settings_with(bucket=bucket, queue=queue)
     inputs = inputs_of(observations, orbits, config)
+    for note in inputs.notes:
+        reporter().say(note)
     store = open_bucket_from_settings(settings, bucket)
     settings = settings.with_bucket(store.url)
     parent = job_show.make_parent(settings, job_id, n_tasks=len(inputs.task_ids))

@@ -1,9 +1,11 @@
-"""The job's settings: csv of `key,value`, checked; and the canonical csv of the bucket, with every key.
+"""A job's config: csv of `key,value`, checked; and the canonical csv of the bucket, with every key.
 
-Keys `ades.*` say who observed with what: no engine reads them, `collect` does.
+Keys `ades.*` say who observed with what: no engine reads them, `collect` does. Keys `columns.*` say how the file of
+observations is to be read, which is done once a job is submitted: they are not in the bucket.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,32 +15,52 @@ from tasks.engines.settings import EngineSettings, items_from_settings, settings
 from tasks.errors import BadInputError
 from tasks.jobs.ades_settings import checked_ades, without_ades
 from tasks.jobs.csv_text import csv_from_table
-from tasks.jobs.observations_file import require_unique
-from tasks.jobs.table_file import TableFile, csv_from_bytes, read_table_file
+from tasks.jobs.observations_file import ObservationsFormat
+from tasks.jobs.readers.detections import columns_from_items
+from tasks.jobs.table_file import TableFile, csv_from_bytes, read_table_file, require_unique
+
+COLUMNS_PREFIX = "columns."
+
+EXPOSURES_KEY = "columns.exposures"
+"""File of adam-core's exposures; a path that is not absolute begins at the directory of the config."""
 
 
-def read_settings(path: Path) -> EngineSettings:
-    """Return the settings of a csv file with the columns key and value; keys that are left out have their defaults.
+@dataclass(frozen=True)
+class Config:
+    """What a config file says."""
+
+    settings: EngineSettings = field(default_factory=EngineSettings)
+    #: The keys `ades.*`.
+    ades: Mapping[str, str] = field(default_factory=dict)
+    observations_format: ObservationsFormat = field(default_factory=ObservationsFormat)
+
+
+def read_config(path: Path) -> Config:
+    """Return what a csv file with the columns key and value says; keys that are left out have their defaults.
 
     Raises
     ------
     BadInputError
         For an unknown key, a value of the wrong type or a key that is there twice.
     """
-    return _checked(read_table_file(path))
-
-
-def read_ades_settings(path: Path) -> dict[str, str]:
-    """Return the keys `ades.*` of a settings file, checked; the others are checked and belong to the computation.
-
-    Raises
-    ------
-    BadInputError
-        As `read_settings` does.
-    """
     file = read_table_file(path)
-    _checked(file)
-    return checked_ades(_items(file), name=file.name)
+    items = _items(file)
+    exposures = items.pop(EXPOSURES_KEY, "")
+    columns = {key: items.pop(key) for key in list(items) if key.startswith(COLUMNS_PREFIX)}
+    names = {key.removeprefix(COLUMNS_PREFIX): value for key, value in columns.items()}
+    return Config(
+        settings=_settings(items, name=file.name),
+        ades=checked_ades(items, name=file.name),
+        observations_format=ObservationsFormat(
+            columns=columns_from_items(names, name=file.name),
+            exposures=path.parent / exposures if exposures else None,
+        ),
+    )
+
+
+def read_settings(path: Path) -> EngineSettings:
+    """Return the engine's settings of a config file; see `read_config`."""
+    return read_config(path).settings
 
 
 def items_from_csv(body: bytes, *, name: str) -> dict[str, str]:
@@ -48,7 +70,7 @@ def items_from_csv(body: bytes, *, name: str) -> dict[str, str]:
 
 def settings_from_csv(body: bytes, *, name: str) -> EngineSettings:
     """Return the settings of a csv that lies in the bucket as `name`."""
-    return _checked(csv_from_bytes(body, name=name))
+    return _settings(_items(csv_from_bytes(body, name=name)), name=name)
 
 
 def settings_from_overrides(items: Mapping[str, str], *, base: EngineSettings, name: str) -> EngineSettings:
@@ -65,13 +87,12 @@ def csv_from_settings(settings: EngineSettings, ades: Mapping[str, str] | None =
     return csv_from_table(pa.table({"key": [key for key, _ in items], "value": [value for _, value in items]}))
 
 
-def _checked(file: TableFile) -> EngineSettings:
-    items = _items(file)
-    checked_ades(items, name=file.name)
+def _settings(items: Mapping[str, str], *, name: str) -> EngineSettings:
+    checked_ades(items, name=name)
     try:
         return settings_from_items(without_ades(items))
     except EngineInputError as error:
-        raise BadInputError(f"Cannot use {file.name}: {error} Correct the file and submit again.") from error
+        raise BadInputError(f"Cannot use {name}: {error} Correct the file and submit again.") from error
 
 
 def _items(file: TableFile) -> dict[str, str]:

@@ -15,7 +15,7 @@ from tasks.bucket.store import Bucket, ObjectInfo
 from tasks.engines.settings import EngineSettings
 from tasks.errors import BadInputError, ObjectNotFoundError
 from tasks.jobs.config_file import settings_from_csv
-from tasks.jobs.observations_file import observations_from_bytes
+from tasks.jobs.observations_file import detections_from_bytes
 from tasks.jobs.orbits_file import orbits_from_bytes
 from tasks.jobs.table_file import PARQUET_SUFFIXES
 
@@ -90,7 +90,7 @@ def read_observations(bucket: Bucket, name: str, *, generation: int) -> pa.Table
         raise TableChangedError(f"{name} was taken away while it was looked at.") from error
     if stored.generation != generation:
         raise TableChangedError(f"{name} was replaced while it was looked at.")
-    return observations_from_bytes(stored.body, name=name)
+    return detections_from_bytes(stored.body, name=name).table
 
 
 class TableChangedError(Exception):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.engines.settings import EngineSettings
-from tasks.jobs.config_file import csv_from_settings, read_ades_settings, read_settings
+from tasks.jobs.config_file import Config, csv_from_settings, read_config
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.engine_of_job import engine_of_job
-from tasks.jobs.observations_file import read_observations
+from tasks.jobs.observations_file import read_detections
 from tasks.jobs.orbits_file import read_orbits
 from tasks.records.ids import TaskId, task_ids_from_orbit_ids
 
@@ -51,6 +51,8 @@ class JobInputs:
     n_observations: int
     engine_name: str
     engine_version: str
+    #: What was left out of the observations or filled in, in words.
+    notes: tuple[str, ...] = ()
     #: The truth, when this is the demo.
     demo: "DemoProblem | None" = None
 
@@ -81,10 +83,11 @@ def read_inputs(files: InputFiles) -> JobInputs:
 
 @lru_cache(maxsize=1)
 def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> JobInputs:
-    settings = read_settings(files.config) if files.config else EngineSettings()
+    config = read_config(files.config) if files.config else Config()
     orbits = read_orbits(files.orbits)
-    inputs = inputs_from_tables(observations=read_observations(files.observations), orbits=orbits, settings=settings)
-    return _with_ades(inputs, settings, files.config)
+    detections = read_detections(files.observations, config.observations_format)
+    inputs = inputs_from_tables(observations=detections.table, orbits=orbits, settings=config.settings)
+    return dataclasses.replace(_with_ades(inputs, config), notes=detections.notes)
 
 
 def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: EngineSettings) -> JobInputs:
@@ -117,15 +120,14 @@ def demo_inputs(config: Path | None = None) -> JobInputs:
     from tasks.engines.demo import demo_problem  # noqa: PLC0415 (adam-core: 4 s that only the demo pays)
 
     problem = demo_problem(seed=DEMO_SEED)
-    settings = read_settings(config) if config else EngineSettings()
-    inputs = inputs_from_tables(observations=problem.observations, orbits=problem.test_orbits, settings=settings)
-    return dataclasses.replace(_with_ades(inputs, settings, config), demo=problem)
+    said = read_config(config) if config else Config()
+    inputs = inputs_from_tables(observations=problem.observations, orbits=problem.test_orbits, settings=said.settings)
+    return dataclasses.replace(_with_ades(inputs, said), demo=problem)
 
 
-def _with_ades(inputs: JobInputs, settings: EngineSettings, config: Path | None) -> JobInputs:
+def _with_ades(inputs: JobInputs, config: Config) -> JobInputs:
     """Keep the keys `ades.*` in the job's config: `collect` writes reports with them, on any machine."""
-    ades = read_ades_settings(config) if config else {}
-    return dataclasses.replace(inputs, config_csv=csv_from_settings(settings, ades))
+    return dataclasses.replace(inputs, config_csv=csv_from_settings(config.settings, config.ades))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -14,8 +14,15 @@ import pyarrow.compute as pc
 from tasks.engines.tables import TEST_ORBITS
 from tasks.errors import BadInputError
 from tasks.jobs.csv_text import COORDINATES, COVARIANCE_COLUMNS
-from tasks.jobs.observations_file import require_unique
-from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile, csv_from_bytes, read_table_file, table_from_bytes
+from tasks.jobs.table_file import (
+    ANY_NUMBER,
+    Range,
+    TableFile,
+    csv_from_bytes,
+    read_table_file,
+    require_unique,
+    table_from_bytes,
+)
 
 EPOCH = Range(-21504, 124593, "an MJD TDB between -21504 and 124593 (years 1800 to 2200; not a Julian date)")
 POSITION = Range(-10_000, 10_000, "a coordinate in au")

@@ -77,6 +77,7 @@ class Submission:
             engine_version=self.inputs.engine_version,
             inputs_sha256=dict(self.inputs.sha256),
             prefect_parent_run_id=self.parent_run_id,
+            notes=self.inputs.notes,
         )
         try:
             self.bucket.write(self.layout.manifest, manifest.to_bytes(), if_generation=MUST_NOT_EXIST)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -38,6 +39,8 @@ class TableFile:
 
     name: str
     table: pa.Table
+    #: Line of the file in which each row stands; None: rows are told by their number, from 1 after the header.
+    lines: npt.NDArray[np.int64] | None = None
 
     def require_columns(self, names: list[str]) -> None:
         """Refuse the file when it has no rows, or lacks one of the columns or has it twice."""
@@ -64,6 +67,11 @@ class TableFile:
     def without_first_row(self) -> "TableFile":
         """Return the same file from its second row on."""
         return TableFile(self.name, self.table.slice(1))
+
+    def where(self, mask: pa.Array) -> "TableFile":
+        """Return the same file with only the rows that are marked."""
+        lines = None if self.lines is None else self.lines[mask.to_numpy(zero_copy_only=False)]
+        return TableFile(self.name, self.table.filter(mask), lines)
 
     def strings(self, name: str) -> pa.Array:
         """Return a column as text, as it stands in the file; null and empty are both null."""
@@ -101,10 +109,15 @@ class TableFile:
     def error(self, name: str, row: int, found: object, expected: str, *, count: int = 1) -> BadInputError:
         """Return the error about one value; `row` counts from 0."""
         more = f" ({count} of {len(self.table)} rows are wrong)" if count > 1 else ""
+        counting = "Rows count from 1 after the header. " if self.lines is None else ""
         return BadInputError(
-            f"Cannot use {self.name}: column {name!r}, row {row + 1} is {found!r}, expected {expected}{more}. "
-            "Rows count from 1 after the header. Correct the file and submit again."
+            f"Cannot use {self.name}: column {name!r}, {self.place_of(row)} is {found!r}, expected {expected}{more}. "
+            f"{counting}Correct the file and submit again."
         )
+
+    def place_of(self, row: int) -> str:
+        """Return how a row, counted from 0, is called in messages."""
+        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
     def _floats(self, name: str) -> pa.Array:
         column = _whole(self.table[name])
@@ -136,6 +149,16 @@ class TableFile:
         return column
 
 
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file; raises BadInputError when it is not there or cannot be read."""
+    if not path.is_file():
+        raise BadInputError(f"Cannot read {path}: there is no such file. Check the path.")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"Cannot read {path}: {error}. Expected a csv or parquet table.") from error
+
+
 def read_table_file(path: Path) -> TableFile:
     """Read a csv or parquet file; of a csv every column is text.
 
@@ -144,14 +167,7 @@ def read_table_file(path: Path) -> TableFile:
     BadInputError
         If it is not there, cannot be read, or is not a table.
     """
-    if not path.is_file():
-        raise BadInputError(f"Cannot read {path}: there is no such file. Check the path.")
-    try:
-        if path.suffix.lower() in PARQUET_SUFFIXES:
-            return TableFile(str(path), _plain(pyarrow.parquet.read_table(path)))
-        return csv_from_bytes(path.read_bytes(), name=str(path))
-    except (OSError, pa.ArrowException) as error:
-        raise BadInputError(f"Cannot read {path}: {error}. Expected a csv or parquet table.") from error
+    return table_from_bytes(read_file(path), name=str(path))
 
 
 def table_from_bytes(body: bytes, *, name: str) -> TableFile:
@@ -167,7 +183,8 @@ def table_from_bytes(body: bytes, *, name: str) -> TableFile:
     try:
         return TableFile(name, _plain(pyarrow.parquet.read_table(pa.BufferReader(body))))
     except (OSError, pa.ArrowException) as error:
-        raise BadInputError(f"Cannot read {name}: {error}. Expected a parquet table.") from error
+        reason = str(error).rstrip(".")
+        raise BadInputError(f"Cannot read {name}: {reason}. Expected a parquet table.") from error
 
 
 def csv_from_bytes(body: bytes, *, name: str) -> TableFile:
@@ -183,6 +200,18 @@ def csv_from_bytes(body: bytes, *, name: str) -> TableFile:
     except (pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).removeprefix("CSV parse error: ").splitlines()[0].rstrip(".")
         raise BadInputError(f"Cannot read {name}: {reason}. Expected a csv table, UTF-8, with a header.") from error
+
+
+def require_unique(file: TableFile, name: str, column: pa.Array) -> None:
+    """Refuse the file when a value stands in two rows of the column."""
+    codes = column.dictionary_encode().indices.to_numpy()
+    counts = np.bincount(codes)
+    if counts.max(initial=0) > 1:
+        repeated = int(np.argmax(counts > 1))
+        first, second = np.flatnonzero(codes == repeated)[:2]
+        many = f"; {np.sum(counts > 1)} ids are repeated" if np.sum(counts > 1) > 1 else ""
+        expected = f"an id of its own ({file.place_of(int(first))} has the same{many})"
+        raise file.error(name, int(second), column[int(second)].as_py(), expected)
 
 
 def _text_columns(body: bytes) -> pa.Table:

@@ -157,7 +157,7 @@ def test_parquet_with_ids_as_floats_is_refused_since_zeros_are_lost(tmp_path):
 
 
 def test_a_damaged_parquet_file_is_refused(file):
-    with pytest.raises(BadInputError, match="Expected a csv or parquet table"):
+    with pytest.raises(BadInputError, match="Expected a parquet table"):
         read_observations(file("PAR1 and nothing more", "observations.parquet"))
 
 

@@ -1,0 +1,118 @@
+"""adam-core's parquet tables: `PointSourceDetections` with `Exposures` beside them, read without adam-core."""
+
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from tasks.engines.time_scales import TimeScale
+from tasks.errors import BadInputError
+from tasks.jobs.readers.detections import ObservationColumns, detections_of_table
+from tasks.jobs.table_file import TableFile, read_table_file, require_unique
+
+NANOSECONDS_PER_DAY = 86_400_000_000_000
+
+EXPOSURES = "exposures.parquet"
+"""Where the exposures of a table of detections lie when nobody says otherwise: beside it."""
+
+COLUMNS = ObservationColumns(
+    obs_id="id",
+    time="mjd",
+    ra="ra",
+    dec="dec",
+    ra_sigma="ra_sigma_cos_dec",
+    dec_sigma="dec_sigma",
+    observatory_code="observatory_code",
+)
+
+
+def is_point_source_detections(schema: pa.Schema) -> bool:
+    """Tell whether a parquet file of this schema is a table of `PointSourceDetections`."""
+    return {"id", "exposure_id", "time", "ra", "dec"} <= set(schema.names) and pa.types.is_struct(
+        schema.field("time").type
+    )
+
+
+def read_point_source_detections(file: TableFile, exposures: Path) -> pa.Table:
+    """Return `PointSourceDetections` as rows of `tables.OBSERVATIONS`; observatory and filter are the exposures'.
+
+    Parameters
+    ----------
+    exposures
+        File of `Exposures`.
+
+    Raises
+    ------
+    BadInputError
+        For the first thing that is wrong with either file.
+    """
+    file.require_columns(["id", "exposure_id", "time", "ra", "dec"])
+    codes, filters = _of_exposures(file, exposures)
+    table = file.table
+    flat = {
+        "id": table["id"],
+        "mjd": mjd_of_times(file, "time"),
+        "ra": table["ra"],
+        "dec": table["dec"],
+        # adam-core's is the uncertainty of the right ascension itself.
+        "ra_sigma_cos_dec": pc.multiply(_numbers(file, "ra_sigma"), _cos(_numbers(file, "dec"))),
+        "dec_sigma": _numbers(file, "dec_sigma"),
+        "observatory_code": codes,
+        "filter": filters,
+        "mag": _numbers(file, "mag"),
+        "mag_sigma": _numbers(file, "mag_sigma"),
+        "exposure_id": table["exposure_id"],
+    }
+    columns = ObservationColumns(**{**vars(COLUMNS), "time_scale": time_scale_of(table.schema, "time", file.name)})
+    return detections_of_table(TableFile(file.name, pa.table(flat)), columns)
+
+
+def mjd_of_times(file: TableFile, name: str) -> pa.Array:
+    """Return a column of adam-core's times (days and nanoseconds) as MJD in its own scale."""
+    times = file.table[name].combine_chunks()
+    missing = pc.is_null(pc.struct_field(times, "days"))
+    file.refuse_rows(name, missing, "a time")
+    days = pc.struct_field(times, "days").to_numpy(zero_copy_only=False)
+    nanoseconds = pc.struct_field(times, "nanos").to_numpy(zero_copy_only=False)
+    return pa.array(days + nanoseconds / np.float64(NANOSECONDS_PER_DAY))
+
+
+def time_scale_of(schema: pa.Schema, name: str, file_name: str) -> TimeScale:
+    """Return the time scale of a column of times, which adam-core keeps in the file's metadata."""
+    scale = (schema.metadata or {}).get(f"{name}.scale".encode(), b"tai").decode()
+    if scale not in get_args(TimeScale):
+        raise BadInputError(
+            f"Cannot use {file_name}: column {name!r} is in the time scale {scale!r}, "
+            f"expected {', '.join(get_args(TimeScale))}."
+        )
+    return cast("TimeScale", scale)
+
+
+def _numbers(file: TableFile, name: str) -> pa.Array:
+    if not file.has(name):
+        return pa.nulls(len(file.table), pa.float64())
+    return file.table[name].combine_chunks()
+
+
+def _cos(angles_deg: pa.Array) -> pa.Array:
+    return pc.cos(pc.multiply(angles_deg.cast(pa.float64()), np.pi / 180.0))
+
+
+def _of_exposures(file: TableFile, path: Path) -> tuple[pa.Array, pa.Array]:
+    """Return observatory and filter of each detection's exposure."""
+    if not path.is_file():
+        raise BadInputError(
+            f"Cannot use {file.name}: it is adam-core's, and names exposures, but there is no {path}. "
+            "Put the Exposures there, or name their file by the config's key columns.exposures."
+        )
+    exposures = read_table_file(path)
+    exposures.require_columns(["id", "observatory_code"])
+    ids = exposures.required_strings("id")
+    require_unique(exposures, "id", ids)
+    places = pc.index_in(file.required_strings("exposure_id"), ids)
+    file.refuse_rows("exposure_id", pc.is_null(places), f"an exposure that is in {path}")
+    filters = exposures.strings("filter") if exposures.has("filter") else pa.nulls(len(ids), pa.string())
+    return exposures.required_strings("observatory_code").take(places), filters.take(places)
