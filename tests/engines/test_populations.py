@@ -19,13 +19,12 @@ MISSES_ALLOWED = {
     "hungaria": 0,
     "trojan": 0,
     "near_earth": 0,
-    "interior": 2,
+    "interior": 1,
     "centaur": 0,
     "outer": 0,
     "hyperbolic": 0,
 }
-"""Of about 25 findable objects. Near-Earth and interior objects bend and speed up within two weeks, so that one test
-orbit does not straighten all of a shell of +-4 % in distance and velocity about it."""
+"""Of about 25 findable objects. One interior object may be lost beside Venus, where two bodies are no first orbit."""
 
 
 @pytest.mark.parametrize("population", MISSES_ALLOWED)

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from tasks.engines.builtin.astrodynamics.frames import equatorial_from_ecliptic
-from tasks.engines.builtin.linking.orbit_path import orbit_from_table, path_of_orbit
+from tasks.engines.builtin.astrodynamics.n_body import propagate
+from tasks.engines.builtin.linking.orbit_path import orbit_from_table, path_of_orbit, rotations_across
 from tasks.engines.builtin.range_and_shift import range_and_shift
 from tasks.engines.builtin.survey import prepare_survey
 from tasks.engines.demo import demo_problem
@@ -17,16 +18,19 @@ from tasks.engines.settings import EngineSettings
 from tasks.engines.tables import PROJECTED_OBSERVATIONS, TEST_ORBITS
 
 SETTINGS = EngineSettings()
-TIMES = 59944.0 + np.array([-6.0, -3.0, 0.0, 3.0, 6.0])
+EPOCH = 59944.0
+TIMES = EPOCH + np.array([-6.0, -3.0, 0.0, 3.0, 6.0])
 
 OUTER = [0.2, 2.5, 0.1, -0.0105, 0.001, 0.0005]
+BEHIND_THE_SUN = [0.12, -0.68, 0.02, 0.0203, 0.0036, 0.001]
+# 40 deg from the Sun, seen from the side.
 INTERIOR = [0.35, 0.55, 0.02, -0.0190, 0.0080, 0.0010]
 
 
-def orbit_row(state, covariance=None):
+def orbit_row(state, covariance=None, epoch=EPOCH):
     row = dict(zip(("x", "y", "z", "vx", "vy", "vz"), state, strict=True))
     return pa.Table.from_pylist(
-        [{"orbit_id": "t", "epoch": 59944.0, "covariance": covariance, **row}], schema=TEST_ORBITS
+        [{"orbit_id": "t", "epoch": epoch, "covariance": covariance, **row}], schema=TEST_ORBITS
     )
 
 
@@ -77,7 +81,7 @@ def test_the_test_orbit_itself_stays_at_the_origin(state):
     assert np.abs(table["theta_y_deg"].to_numpy()).max() * 3600 < 1e-3
 
 
-@pytest.mark.parametrize("state", [OUTER, INTERIOR], ids=["outer", "interior"])
+@pytest.mark.parametrize("state", [OUTER, BEHIND_THE_SUN], ids=["outer", "behind the Sun"])
 def test_an_object_at_the_same_distance_is_projected_where_it_is(state):
     orbit_path, survey = path(state)
     # Moved along the sphere of the test orbit's distance by 0.5 deg about z, then seen from the observer.
@@ -92,6 +96,60 @@ def test_an_object_at_the_same_distance_is_projected_where_it_is(state):
     expected = np.degrees(np.tan(np.arccos(cosine)))
     radius = np.hypot(table["theta_x_deg"].to_numpy(), table["theta_y_deg"].to_numpy())
     assert radius == pytest.approx(expected, abs=1e-6)
+
+
+def test_seen_at_a_slant_an_object_beside_the_test_orbit_is_projected_where_it_is():
+    orbit_path, survey = path(INTERIOR)
+    # Moved across the line of sight by a fiftieth of an au, which the Sun sees as this angle, but for the slant.
+    across = np.cross(orbit_path.line_of_sight, [0.6, 0.0, 0.8])
+    across *= 0.02 / np.linalg.norm(across, axis=1)[:, None]
+    seen = orbit_path.states[:, :3] + across - survey.observer_position
+    table = projected(table_of(TIMES, seen / np.linalg.norm(seen, axis=1)[:, None]), orbit_row(INTERIOR)).tables
+
+    expected = np.degrees(0.02 / np.linalg.norm(orbit_path.states[:, :3], axis=1))
+    plane = table["projected_observations"]
+    assert np.hypot(plane["theta_x_deg"].to_numpy(), plane["theta_y_deg"].to_numpy()) == pytest.approx(expected)
+
+
+def test_seen_at_a_slant_nothing_in_the_cell_is_out_of_reach():
+    orbit_path, survey = path(INTERIOR)
+    away_from_the_sun = np.cross(np.cross(survey.observer_position, orbit_path.line_of_sight), orbit_path.line_of_sight)
+    away_from_the_sun /= np.linalg.norm(away_from_the_sun, axis=1)[:, None]
+    directions = orbit_path.line_of_sight - 0.17 * away_from_the_sun
+    beyond_the_rim = directions / np.linalg.norm(directions, axis=1)[:, None]
+
+    result = projected(
+        table_of(np.tile(TIMES, 2), np.vstack([orbit_path.line_of_sight, beyond_the_rim])), orbit_row(INTERIOR)
+    )
+
+    assert result.counts["out_of_reach"] == 0
+    assert result.counts["projected_observations"] == 10
+
+
+def test_the_frame_across_the_line_of_sight_turns_with_it_and_no_more():
+    orbit_path, _ = path(INTERIOR)
+
+    rotations = rotations_across(orbit_path)
+
+    np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), (5, 1, 1)), atol=1e-14)
+    np.testing.assert_allclose(np.linalg.det(rotations), 1.0)
+    turned_by = np.degrees(
+        np.arccos((np.trace(rotations[1:] @ rotations[:-1].transpose(0, 2, 1), axis1=1, axis2=2) - 1) / 2)
+    )
+    moved_by = np.degrees(np.arccos(np.einsum("ij,ij->i", orbit_path.line_of_sight[1:], orbit_path.line_of_sight[:-1])))
+    assert turned_by == pytest.approx(moved_by, rel=0.05)
+
+
+@pytest.mark.parametrize("years", [-20.0, 12.0])
+def test_far_from_its_epoch_the_test_orbit_is_where_the_planets_have_drawn_it(years):
+    there = EPOCH + 365.25 * years
+    moved = propagate(np.array([OUTER]), EPOCH, np.array([there]), "n-body")[0, 0]
+    near, survey = path(OUTER)
+
+    far = path_of_orbit(orbit_from_table(orbit_row(moved, epoch=there)), survey)
+
+    # Two bodies would be off by a thousandth of an au.
+    np.testing.assert_allclose(far.states[:, :3], near.states[:, :3], atol=2e-8)
 
 
 def test_the_cell_has_the_radius_of_the_setting():

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.linking.bounds import bounds_of_path, slant_of_path
+from tasks.engines.builtin.linking.bounds import bounds_of_path, is_seen_at_a_slant, slant_of_path
 from tasks.engines.builtin.linking.buckets import make_buckets
 from tasks.engines.builtin.linking.cluster_tables import ProjectedDetections, cluster_tables
 from tasks.engines.builtin.linking.find_tracks import Tracks, find_tracks
@@ -84,8 +84,10 @@ def _by_pairs(problem: LinkingProblem, path: OrbitPath, projected: ProjectedDete
 
 def _variances(survey: PreparedSurvey, path: OrbitPath, projected: ProjectedDetections) -> FloatArray:
     """Variance of a plane coordinate, deg^2: an angle at the observer is rho / r of it at the Sun, at a slant more."""
-    scale = path.distance / np.linalg.norm(path.states[:, :3], axis=1) * slant_of_path(path)
     rows = projected.obs_index
+    scale = path.distance / np.linalg.norm(path.states[:, :3], axis=1)
+    if not is_seen_at_a_slant(path.at(np.unique(survey.exposure[rows]))):
+        scale = scale * slant_of_path(path)
     sky = 0.5 * (survey.sigma_ra_rad[rows] ** 2 + survey.sigma_dec_rad[rows] ** 2)
     sky = np.maximum(np.degrees(np.degrees(sky)), SMALLEST_SIGMA_DEG**2)
     variances: FloatArray = sky * scale[survey.exposure[rows]] ** 2

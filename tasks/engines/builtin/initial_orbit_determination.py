@@ -1,4 +1,7 @@
-"""Stage 3: a first orbit, two bodies, for each cluster, started at the test orbit's distance from the Sun."""
+"""Stage 3: a first orbit, two bodies, for each cluster, started at the test orbit's distance from the Sun.
+
+Beside a planet two bodies do not do, not even for a sieve: there the full force model makes the first orbit.
+"""
 
 from dataclasses import replace
 
@@ -6,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.astrodynamics.n_body import TWO_BODY
+from tasks.engines.builtin.astrodynamics.n_body import TWO_BODY, description, force_model_named
 from tasks.engines.builtin.fitting.astrometry import astrometry_rows
+from tasks.engines.builtin.fitting.determination import FitStart, determine_orbits
 from tasks.engines.builtin.fitting.first_state import first_states
 from tasks.engines.builtin.fitting.fitted_orbits import FitLimits, FittedOrbits, with_replaced
 from tasks.engines.builtin.fitting.gauss_start import MOST_ROOTS, gauss_states, gauss_triplet
 from tasks.engines.builtin.fitting.least_squares import fit_orbits
 from tasks.engines.builtin.fitting.members import Members, ids_from_members, members_of
+from tasks.engines.builtin.fitting.n_body_shifts import are_stretched
 from tasks.engines.builtin.fitting.orbit_tables import (
     first_orbits_table,
     members_from_table,
@@ -50,16 +55,18 @@ def initial_orbit_determination(problem: LinkingProblem, tables: Tables) -> Stag
     if problem.settings.initial_orbit_determination.fallback:
         fitted = _fit_from_other_distances(problem, members, fitted)
         fitted, by_gauss = _fit_from_gauss(problem, members, fitted)
+    fitted, by_n_body = _fit_beside_planets(problem, members, fitted)
     good = np.flatnonzero(
         are_orbits(survey, members, fitted, problem.settings.cluster_and_link, _limits(problem.settings))
     )
     kept, rows = members.of(good), members_of(members.first, good)[0]
     fitted = fitted.only(good, rows)
     orbit_ids = ids_from_members(survey.obs_ids, kept, "o")
+    model = description(force_model_named(problem.settings.orbit_determination.force_model))
     names = {
         "orbit_id": orbit_ids,
         "cluster_id": clusters["cluster_id"].take(pa.array(good)).to_pylist(),
-        "force_model": [TWO_BODY] * len(good),
+        "force_model": [model if n_body else TWO_BODY for n_body in by_n_body[good]],
     }
     used_by_gauss = _triplets(survey, kept, np.flatnonzero(by_gauss[good]))
     return StageResult(
@@ -73,6 +80,7 @@ def initial_orbit_determination(problem: LinkingProblem, tables: Tables) -> Stag
             "clusters": len(clusters),
             "tried_other_starts": n_failed,
             "by_gauss": int(by_gauss[good].sum()),
+            "beside_planets": int(by_n_body[good].sum()),
             "iod_orbits": len(good),
         },
     )
@@ -123,6 +131,34 @@ def _fit_from_gauss(problem: LinkingProblem, members: Members, fitted: FittedOrb
             there = np.isfinite(states[:, root]).all(axis=1)
             fitted = _better_of(problem, members, fitted, failed[there], states[there, root])
     return fitted, fitted.chi2 < before
+
+
+def _fit_beside_planets(
+    problem: LinkingProblem, members: Members, fitted: FittedOrbits
+) -> tuple[FittedOrbits, BoolArray]:
+    """Fit with the full force model what two bodies do not fit beside a planet; return also which are better for it.
+
+    Without rejections and with few passes, as most of them are false clusters.
+    """
+    survey: PreparedSurvey = problem.survey
+    settings = problem.settings
+    by_n_body = np.zeros(len(members), np.bool_)
+    failed = np.flatnonzero(~_fits(members, fitted, settings) & np.isfinite(fitted.state).all(axis=1))
+    near = failed[are_stretched(fitted.state[failed], fitted.epoch[failed])]
+    if settings.orbit_determination.force_model == TWO_BODY or len(near) == 0:
+        return fitted, by_n_body
+    own = members.of(near)
+    again = determine_orbits(
+        astrometry_rows(survey, own.obs_index),
+        own.first,
+        FitStart(fitted.state[near], fitted.epoch[near]),
+        replace(settings.orbit_determination, max_n_body_passes=2, max_outlier_fraction=0.0),
+        min_observations=settings.cluster_and_link.min_observations,
+    ).fitted
+    better = np.flatnonzero(again.chi2 < fitted.chi2[near])
+    by_n_body[near[better]] = True
+    rows, own_rows = members_of(members.first, near[better])[0], members_of(own.first, better)[0]
+    return with_replaced(fitted, again.only(better, own_rows), near[better], rows), by_n_body
 
 
 def _better_of(

@@ -10,12 +10,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.frames import rotations_to_test_orbit
+from tasks.engines.builtin.linking.bounds import is_seen_at_a_slant
 from tasks.engines.builtin.linking.orbit_path import (
     OrbitPath,
     OrbitState,
     basis_across,
     orbit_from_table,
     path_of_orbit,
+    rotations_across,
     sky_covariances,
 )
 from tasks.engines.builtin.linking.projection import project_block
@@ -38,7 +40,8 @@ class ExposureBlock:
     sigma_rad: FloatArray
     #: shape (k, 3): observers, au.
     observer_position: FloatArray
-    #: shape (k, 6): test orbit; shape (k, 3, 3): rotations to its frame; shape (k,): its distance, au.
+    #: shape (k, 6): test orbit; shape (k, 3, 3): rotations to its frame, or to that of the plane across the line of
+    #: sight; shape (k,): its distance, au.
     states: FloatArray
     rotations: FloatArray
     distance: FloatArray
@@ -48,6 +51,8 @@ class ExposureBlock:
     cell_covariance: FloatArray
     #: The cell's edge: cosine of its radius, or (negative) minus its squared Mahalanobis distance.
     cell_edge: float
+    #: Whether the plane across the line of sight is the place to project on, instead of the test orbit's sphere.
+    at_a_slant: bool
 
 
 @dataclass(frozen=True)
@@ -67,19 +72,31 @@ def range_and_shift(problem: LinkingProblem, tables: Tables) -> StageResult:  # 
     survey: PreparedSurvey = problem.survey
     orbit = orbit_from_table(problem.test_orbit)
     path = path_of_orbit(orbit, survey)
-    blocks = _blocks(problem, orbit, path)
-    projected = problem.map_blocks(project_exposures, blocks)
-    firsts = np.cumsum([0, *(len(block.line_of_sight) for block in blocks)])
-    rows = [block.rows + first for block, first in zip(projected, firsts[:-1], strict=True)]
-    obs_index = survey.by_exposure[np.concatenate(rows)]
-    theta_deg = np.concatenate([block.theta_deg for block in projected])
+    obs_index, theta_deg, out_of_reach = _projected(problem, orbit, path, at_a_slant=False)
+    if is_seen_at_a_slant(path.at(np.unique(survey.exposure[obs_index]))):
+        obs_index, theta_deg, out_of_reach = _projected(problem, orbit, path, at_a_slant=True)
     counts = {
         "observations": survey.n_detections,
         "exposures": survey.n_exposures,
-        "out_of_reach": sum(block.n_out_of_reach for block in projected),
+        "out_of_reach": out_of_reach,
         "projected_observations": len(obs_index),
     }
     return StageResult({"projected_observations": _table(survey, path, obs_index, theta_deg)}, counts)
+
+
+def _projected(
+    problem: LinkingProblem, orbit: OrbitState, path: OrbitPath, *, at_a_slant: bool
+) -> tuple[IndexArray, FloatArray, int]:
+    """Return the detections in the cell, their places in the plane, and how many are out of reach."""
+    blocks = _blocks(problem, orbit, path, at_a_slant=at_a_slant)
+    projected = problem.map_blocks(project_exposures, blocks)
+    firsts = np.cumsum([0, *(len(block.line_of_sight) for block in blocks)])
+    rows = [block.rows + first for block, first in zip(projected, firsts[:-1], strict=True)]
+    return (
+        problem.survey.by_exposure[np.concatenate(rows)],
+        np.concatenate([block.theta_deg for block in projected]),
+        sum(block.n_out_of_reach for block in projected),
+    )
 
 
 def project_exposures(block: ExposureBlock) -> ProjectedBlock:
@@ -97,13 +114,14 @@ def project_exposures(block: ExposureBlock) -> ProjectedBlock:
         block.cell_axes,
         block.cell_covariance,
         block.cell_edge,
+        block.at_a_slant,
         rows,
         theta_deg,
     )
     return ProjectedBlock(rows[:kept].copy(), theta_deg[:kept].copy(), out_of_reach)
 
 
-def _blocks(problem: LinkingProblem, orbit: OrbitState, path: OrbitPath) -> list[ExposureBlock]:
+def _blocks(problem: LinkingProblem, orbit: OrbitState, path: OrbitPath, *, at_a_slant: bool) -> list[ExposureBlock]:
     """Cut the survey into blocks. They are views of its arrays where its rows are in order of exposure."""
     survey: PreparedSurvey = problem.survey
     settings = problem.settings.range_and_shift
@@ -115,7 +133,7 @@ def _blocks(problem: LinkingProblem, orbit: OrbitState, path: OrbitPath) -> list
     else:
         covariances = sky_covariances(orbit, path, first_axis, second_axis)
         cell_edge = -(float(settings.cell_mahalanobis) ** 2)
-    rotations = rotations_to_test_orbit(path.states)
+    rotations = rotations_across(path) if at_a_slant else rotations_to_test_orbit(path.states)
     line_of_sight = _in_order_of_exposure(survey, survey.line_of_sight)
     sigma_rad = np.column_stack(
         [_in_order_of_exposure(survey, sigma) for sigma in (survey.sigma_ra_rad, survey.sigma_dec_rad)]
@@ -137,6 +155,7 @@ def _blocks(problem: LinkingProblem, orbit: OrbitState, path: OrbitPath) -> list
                 cell_axes=cell_axes[exposures],
                 cell_covariance=covariances[exposures],
                 cell_edge=cell_edge,
+                at_a_slant=at_a_slant,
             )
         )
     return blocks

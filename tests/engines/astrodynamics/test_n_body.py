@@ -76,6 +76,23 @@ def test_it_agrees_with_assist_to_a_billionth_of_an_arcsecond_over_two_weeks():
 
 
 @pytest.mark.skipif(not assist.is_available(), reason="the extra nbody is not installed")
+def test_it_agrees_with_assist_over_decades():
+    names = ORBITS.object_id.to_pylist()
+    row = next(row for row, name in enumerate(names) if "Eros" in name)
+    epoch = ORBITS.coordinates.time.rescale("tdb").mjd()[row].as_py()
+    times = epoch + np.array([-7305.0, 3652.0])
+
+    ours, theirs, two_bodies = (
+        propagate(ORBITS.coordinates.values[row : row + 1], epoch, times, model)
+        for model in ("n-body", "assist", "2-body")
+    )
+
+    # What remains is the pull of the 16 asteroids that ASSIST knows.
+    assert np.abs(ours - theirs).max() < 1e-6
+    assert np.abs(two_bodies - theirs)[0, :, :3].max() > 1e-3
+
+
+@pytest.mark.skipif(not assist.is_available(), reason="the extra nbody is not installed")
 def test_an_asteroid_of_assists_own_does_not_stall_it():
     row = next(row for row, name in enumerate(ORBITS.object_id.to_pylist()) if "Pallas" in name)
     epoch = ORBITS.coordinates.time.rescale("tdb").mjd().to_numpy()[row]

@@ -139,6 +139,16 @@ def n_body_shifts(
     return replace(shifts, slopes=Slopes(shifts.slopes.row, np.concatenate(slopes)))
 
 
+def are_stretched(states: FloatArray, epochs: FloatArray) -> BoolArray:
+    """Return which orbits, within a week of their epochs, a planet stretches so much that two bodies will not do."""
+    stretched = np.zeros(len(states), np.bool_)
+    for epoch in np.unique(epochs):
+        orbits = np.flatnonzero(epochs == epoch)
+        points = chebyshev_points(epoch - _STEEP_DAYS, epoch + _STEEP_DAYS, 15)
+        stretched[orbits] = _are_steep(states[orbits], epoch, points)
+    return stretched
+
+
 def _are_steep(states: FloatArray, epoch: float, points: FloatArray) -> BoolArray:
     """Return which orbits a planet stretches so much that their partials must know of it."""
     steep: BoolArray = 0.5 * _STEEP_DAYS**2 * planets.planetary_tides(states, epoch, points) > STEEP

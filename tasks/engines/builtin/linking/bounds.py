@@ -39,16 +39,21 @@ class TrackBounds(NamedTuple):
     parallax: float
 
 
-_LARGEST_SLANT = 5.0
-"""Seen almost along the sphere, a place on it is hardly defined; detections there keep windows of finite size."""
+LARGEST_SLANT = 1.3
+"""1 / cos(phase angle) of 40 deg. Some degrees farther, towards the rim of the sphere, tracks on it become crooked."""
 
 
 def slant_of_path(path: OrbitPath) -> FloatArray:
     """Return 1 / |cos(phase angle)| of the test orbit at each exposure, shape (k,)."""
     r = np.linalg.norm(path.states[:, :3], axis=1)
     cosine = np.abs(np.einsum("ij,ij->i", path.states[:, :3], path.line_of_sight)) / r
-    slant: FloatArray = 1.0 / np.maximum(cosine, 1.0 / _LARGEST_SLANT)
+    slant: FloatArray = 1.0 / np.maximum(cosine, 1e-9)
     return slant
+
+
+def is_seen_at_a_slant(path: OrbitPath) -> bool:
+    """Return whether the test orbit is seen so much from the side that its sphere is no place to project on."""
+    return bool((slant_of_path(path) > LARGEST_SLANT).any())
 
 
 def bounds_of_path(
@@ -74,10 +79,12 @@ def bounds_of_path(
     circular speed that is radial: speed s n r + f V; acceleration 2 e n^2 r + f A (the first is the Coriolis term of
     Hill's equations, Hill 1878, Am. J. Math. 1, 5); jerk 3 e n^3 r + f (|q''| n_E + 3 A V / rho), the last term
     because kappa itself changes as rho'' / rho. All divided by r. Along a line of sight that meets the sphere of
-    radius r at a slant, what comes from f grows by 1 / cos(phase angle). The largest over the exposures counts.
+    radius r at a slant, what comes from f grows by 1 / cos(phase angle). On the plane across the line of sight it does
+    not, but the plane turns with the line, by V / rho, on top of n. The largest over the exposures counts.
     """
     s = settings.speed_spread
-    f = settings.distance_spread * slant_of_path(path)
+    at_a_slant = is_seen_at_a_slant(path)
+    f = settings.distance_spread * (1.0 if at_a_slant else slant_of_path(path))
     r = np.linalg.norm(path.states[:, :3], axis=1)
     n = np.sqrt(MU_SUN / r**3)
     own_gravity = path.states[:, :3] / r[:, None] ** 3
@@ -85,8 +92,11 @@ def bounds_of_path(
     V = np.linalg.norm(path.states[:, 3:] - observer_velocity, axis=1)
     A = MU_SUN * np.linalg.norm(own_gravity - observer_position / q[:, None] ** 3, axis=1)
     speed = s * n + f * V / r
-    acceleration = 2.0 * RADIAL_SPREAD * n**2 + f * A / r
-    jerk = 3.0 * RADIAL_SPREAD * n**3 + f * (MU_SUN / q**2 * EARTH_YEARLY_RATE + 3.0 * A * V / path.distance) / r
+    turning = n + V / path.distance if at_a_slant else n
+    acceleration = 2.0 * RADIAL_SPREAD * n * turning + f * A / r
+    jerk = (
+        3.0 * RADIAL_SPREAD * n * turning**2 + f * (MU_SUN / q**2 * EARTH_YEARLY_RATE + 3.0 * A * V / path.distance) / r
+    )
     largest = np.degrees([speed.max(), acceleration.max(), jerk.max(), (f * EARTH_RADIUS_AU / r).max()])
     chosen = settings.max_speed_deg_per_day
     return TrackBounds(

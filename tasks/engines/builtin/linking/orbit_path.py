@@ -1,6 +1,7 @@
 """The test orbit as the observers see it: where it was when its light left, at each exposure."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ FloatArray = NDArray[np.float64]
 _LIGHT_TIME_ITERATIONS = 4
 """Each gains a factor v/c of 1e-4: from a light time of a day to less than a nanosecond."""
 
-_LONGEST_N_BODY_DAYS = 1000.0
-"""From the epoch of the test orbit; further away it moves on two bodies."""
+_LONGEST_N_BODY_DAYS = 36_525.0
+"""From the epoch of the test orbit, a century; further away it moves on two bodies. By then even a good orbit is wrong
+by more than that."""
 
 _ROWS, _COLUMNS = np.tril_indices(6)
 
@@ -97,7 +99,7 @@ def path_of_orbit(orbit: OrbitState, survey: PreparedSurvey) -> OrbitPath:
         If the orbit cannot be propagated to the survey's time.
     """
     times = survey.exposure_mjd_tdb - orbit.epoch_mjd_tdb
-    perturbed = _perturbations(orbit, survey.exposure_mjd_tdb)
+    perturbed = _perturbations(orbit.state.tobytes(), orbit.epoch_mjd_tdb, survey.exposure_mjd_tdb.tobytes())
     light_time = np.zeros(len(times))
     states = propagate_two_body(orbit.state, times) + perturbed
     for _ in range(_LIGHT_TIME_ITERATIONS):
@@ -114,15 +116,18 @@ def path_of_orbit(orbit: OrbitState, survey: PreparedSurvey) -> OrbitPath:
     return OrbitPath(states, to_object / distance[:, None], distance, survey.exposure_mjd_tdb - light_time)
 
 
-def _perturbations(orbit: OrbitState, times_mjd_tdb: FloatArray) -> FloatArray:
-    """Return what the planets add to two bodies, shape (e, 6); nothing far from the epoch, or where it is not known.
+@lru_cache(maxsize=4)
+def _perturbations(state: bytes, epoch_mjd_tdb: float, times: bytes) -> FloatArray:
+    """Return what the planets add to two bodies, shape (e, 6); nothing very far from the epoch, or in a collision.
 
-    A test orbit stands for the orbits about it: over years, errors of its own are larger than what planets do.
+    Kept, because the stages ask one after the other, and decades take tenths of a second.
     """
-    near = np.abs(times_mjd_tdb - orbit.epoch_mjd_tdb) <= _LONGEST_N_BODY_DAYS
+    times_mjd_tdb = np.frombuffer(times)
+    near = np.abs(times_mjd_tdb - epoch_mjd_tdb) <= _LONGEST_N_BODY_DAYS
     added = np.zeros((len(times_mjd_tdb), 6))
     unique, inverse = np.unique(times_mjd_tdb[near], return_inverse=True)
-    added[near] = np.nan_to_num(planetary_shifts(orbit.state[None], orbit.epoch_mjd_tdb, unique)[0])[inverse]
+    added[near] = np.nan_to_num(planetary_shifts(np.frombuffer(state)[None], epoch_mjd_tdb, unique)[0])[inverse]
+    added.flags.writeable = False
     return added
 
 
@@ -146,6 +151,19 @@ def sky_covariances(orbit: OrbitState, path: OrbitPath, east: FloatArray, north:
     partials = basis @ transition[:, :3, :]
     covariances: FloatArray = partials @ orbit.covariance @ partials.transpose(0, 2, 1)
     return covariances
+
+
+def rotations_across(path: OrbitPath) -> FloatArray:
+    """Return the rotations, shape (e, 3, 3), that take each line of sight to +x.
+
+    +z is as near as can be to one fixed direction, the ecliptic axis that is farthest from the lines of sight: the
+    frames turn with the line of sight and no more.
+    """
+    toward = path.line_of_sight
+    axis = np.eye(3)[np.argmin(np.abs(toward).max(axis=0))]
+    beside = np.cross(axis, toward)
+    beside /= np.linalg.norm(beside, axis=1)[:, None]
+    return np.stack([toward, beside, np.cross(toward, beside)], axis=1)
 
 
 def basis_across(line_of_sight: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -24,6 +24,7 @@ def project_block(
     cell_axes: FloatArray,
     cell_covariance: FloatArray,
     cell_edge: float,
+    at_a_slant: bool,  # noqa: FBT001 (kernels take no keywords)
     rows: IndexArray,
     theta_deg: FloatArray,
 ) -> tuple[int, int]:
@@ -37,6 +38,10 @@ def project_block(
     rho = -q.n +- sqrt((q.n)^2 + |r|^2 - |q|^2) (Moeyens et al. 2021, eq. 3). Seen from inside the orbit only + is in
     front of the observer. From outside, a line of sight meets the sphere twice, and the root is taken that the test
     orbit itself has; a line that misses the sphere is out of reach, and so is what lies behind the observer.
+
+    Where lines of sight meet that sphere at a slant, places on it, and what the noise does to them, grow without
+    bound towards its rim. There the plane through the test orbit across the line of sight takes the sphere's place:
+    rotations lead to the frame of that plane, and its coordinates are in units of the test orbit's |r| as well.
     """
     kept = 0
     out_of_reach = 0
@@ -46,23 +51,27 @@ def project_block(
         rotation = rotations[e]
         r_squared = _dot(states[e], states[e])
         q_squared = _dot(q, q)
+        scale = DEG_PER_RAD * distance[e] / math.sqrt(r_squared) if at_a_slant else DEG_PER_RAD
         # The sign of the root that gives the test orbit's own distance.
         side = 1.0 if r_squared >= q_squared or distance[e] + _dot(q, axes[0]) >= 0.0 else -1.0
         for i in range(start[e], start[e + 1]):
             n = line_of_sight[i]
             if not _in_cell(n, sigma_rad[i], axes, cell_covariance[e], cell_edge):
                 continue
-            q_n = _dot(q, n)
-            radicand = q_n * q_n + r_squared - q_squared
-            rho = -q_n + side * math.sqrt(radicand) if radicand >= 0.0 else -1.0
-            x, y, z = q[0] + rho * n[0], q[1] + rho * n[1], q[2] + rho * n[2]
+            if at_a_slant:
+                rho, x, y, z = 1.0, n[0], n[1], n[2]
+            else:
+                q_n = _dot(q, n)
+                radicand = q_n * q_n + r_squared - q_squared
+                rho = -q_n + side * math.sqrt(radicand) if radicand >= 0.0 else -1.0
+                x, y, z = q[0] + rho * n[0], q[1] + rho * n[1], q[2] + rho * n[2]
             ahead = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
             if rho <= 0.0 or ahead <= 0.0:
                 out_of_reach += 1
                 continue
             rows[kept] = i
-            theta_deg[kept, 0] = (rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z) / ahead * DEG_PER_RAD
-            theta_deg[kept, 1] = (rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z) / ahead * DEG_PER_RAD
+            theta_deg[kept, 0] = (rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z) / ahead * scale
+            theta_deg[kept, 1] = (rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z) / ahead * scale
             kept += 1
     return kept, out_of_reach
 
