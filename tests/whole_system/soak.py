@@ -50,6 +50,7 @@ class Soak:
     task_seconds: float = 0.3
     reset_connections: Callable[[], None] | None = None
     kill_broker: Callable[[], None] | None = None
+    most_broker_kills: int = 1000
     #: Each of these may cost one more execution.
     faults: Counter[str] = field(default_factory=Counter)
     #: None of these may cost any.
@@ -62,6 +63,7 @@ class Soak:
         self.pool: list[WorkerProcess] = []
         self.frozen: list[tuple[float, WorkerProcess]] = []
         self.next_broker_kill = time.monotonic() + BROKER_KILL_SECONDS
+        self.injected = 0
 
     def run(self, *, fault_seconds: float) -> dict[str, object]:
         """Submit, inject a fault every `fault_seconds` until half of the tasks are done, then let all come to rest."""
@@ -73,7 +75,7 @@ class Soak:
             self.rig.look()
             done = len(self.rig.ended)
             if done < 0.7 * self.tasks:
-                self.inject()
+                self.inject(most=10 + done // 2)
             else:
                 self.thaw(all_of_them=True)
             time.sleep(fault_seconds * self.random.uniform(0.5, 1.5))
@@ -112,11 +114,15 @@ class Soak:
         while len(self.pool) < self.workers:
             self.pool.append(self.rig.worker(THOR_TASK_TIME_LIMIT_SECONDS=str(TASK_LIMIT_SECONDS)))
 
-    def inject(self) -> None:
+    def inject(self, *, most: int) -> None:
+        """Let one more thing go wrong; not ever more of it while a busy machine gets nothing done."""
         self.thaw()
+        if self.injected >= most:
+            return
         able = [worker for worker in self.pool if worker.listens() and worker not in [far for _, far in self.frozen]]
         if not able:
             return
+        self.injected += 1
         self.random.choice(self.possible_faults())(self.random.choice(able))
 
     def possible_faults(self) -> list[Callable[[WorkerProcess], None]]:
@@ -131,7 +137,8 @@ class Soak:
             faults += [self.kill_worker, self.freeze]
         if self.reset_connections:
             faults.append(self.reset)
-        if self.kill_broker and time.monotonic() >= self.next_broker_kill:
+        may_kill = self.kill_broker and self.free["kill -9 of the broker"] < self.most_broker_kills
+        if may_kill and time.monotonic() >= self.next_broker_kill:
             faults = [self.end_broker]
         return faults
 
@@ -240,6 +247,7 @@ def soak(
             workers=options.workers,
             reset_connections=services.reset_connections if services else None,
             kill_broker=services.kill_broker if services else None,
+            most_broker_kills=options.broker_kills,
         ).run(fault_seconds=options.fault_seconds)
         return {**figures, "bucket_faults": len(services.bucket_faults.injected) if services else 0}
     finally:
@@ -256,6 +264,7 @@ def run(arguments: list[str]) -> dict[str, dict[str, object]]:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault-seconds", type=float, default=1.0, help="mean time between faults")
+    parser.add_argument("--broker-kills", type=int, default=1000, help="at most so many")
     parser.add_argument("--on", choices=[*KINDS], help="default: on each, one after the other")
     options = parser.parse_args(arguments)
     figures = {}
