@@ -12,7 +12,6 @@ from tasks.engines.builtin.fitting.determination import (
     FitStart,
     determination_limits,
     determine_orbits,
-    with_honest_covariances,
 )
 from tasks.engines.builtin.fitting.members import Members, ids_from_members, merged_members
 from tasks.engines.builtin.fitting.orbit_tables import (
@@ -24,6 +23,7 @@ from tasks.engines.builtin.fitting.orbit_tables import (
     states_from_table,
     used_from_table,
 )
+from tasks.engines.builtin.fitting.other_minima import with_other_minima
 from tasks.engines.builtin.fitting.sky_index import SkyIndex, sky_index
 from tasks.engines.builtin.fitting.track_limits import are_orbits
 from tasks.engines.builtin.survey import PreparedSurvey
@@ -176,7 +176,13 @@ def _ranked(candidates: Candidates) -> IntArray:
 def _tables(survey: PreparedSurvey, candidates: Candidates, settings: EngineSettings) -> dict[str, pa.Table]:
     members = candidates.members
     rows = astrometry_rows(survey, members.obs_index)
-    orbits = with_honest_covariances(rows, members.first, candidates.orbits)
+    orbits = with_other_minima(
+        rows,
+        members.first,
+        candidates.orbits,
+        settings.orbit_determination,
+        min_observations=settings.cluster_and_link.min_observations,
+    )
     orbit_ids = ids_from_members(survey.obs_ids, members, "r")
     force_models = orbits.force_models(settings.orbit_determination)
     names = {"orbit_id": orbit_ids, "cluster_id": candidates.cluster_ids, "force_model": force_models}

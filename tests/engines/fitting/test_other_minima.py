@@ -1,0 +1,78 @@
+"""Orbits beside a planet: every minimum counts."""
+
+import numpy as np
+import pytest
+
+from tasks.engines.builtin.astrodynamics.planets import planet_positions
+from tasks.engines.builtin.fitting.determination import FitStart, determine_orbits, with_honest_covariances
+from tasks.engines.builtin.fitting.other_minima import _second_moment, with_other_minima
+from tasks.engines.settings import OrbitDeterminationSettings
+from tests.engines.fitting_sky import EPOCH, MAIN_BELT, nights, rows_of
+
+SETTINGS = OrbitDeterminationSettings()
+
+BESIDE_JUPITER = np.concatenate(
+    [planet_positions(np.array([EPOCH]))[0, 5] + np.array([-0.15, -0.2, 0.05]), [0.0068, 0.0032, -0.00016]]
+)
+
+
+def determined(state, seed=3):
+    times = nights(4, every=2.0)
+    noise = np.random.default_rng(seed).normal(size=(len(times), 2))
+    rows, first = rows_of(state, times, model="n-body", noise_sigmas=noise), np.array([0, len(times)])
+    fit = determine_orbits(rows, first, FitStart(state[None], np.array([EPOCH])), SETTINGS, min_observations=6)
+    return rows, first, fit
+
+
+def test_far_from_planets_there_is_one_minimum():
+    rows, first, fit = determined(MAIN_BELT)
+
+    after = with_other_minima(rows, first, fit, SETTINGS, min_observations=6)
+
+    before = with_honest_covariances(rows, first, fit)
+    np.testing.assert_array_equal(after.fitted.covariance, before.fitted.covariance)
+    np.testing.assert_array_equal(after.fitted.state, before.fitted.state)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_beside_jupiter_the_best_minimum_is_taken_and_its_covariance_holds_the_truth(seed):
+    rows, first, fit = determined(BESIDE_JUPITER, seed)
+    assert len(fit.shifts.slopes.values) == 1
+
+    after = with_other_minima(rows, first, fit, SETTINGS, min_observations=6)
+
+    off = after.fitted.state[0] - BESIDE_JUPITER
+    assert after.fitted.chi2[0] <= fit.fitted.chi2[0] + 1e-9
+    assert after.fitted.used.all()
+    assert off @ np.linalg.solve(after.fitted.covariance[0], off) < 20.0
+    assert len(after.shifts.low) == 1
+
+
+def test_minima_that_are_as_good_widen_the_covariance_and_bad_ones_do_not():
+    unit = np.eye(6)[None] * np.array([1.0, 1.0, 1.0])[:, None, None]
+    states = np.zeros((3, 6))
+    states[1, 0], states[2, 1] = 10.0, 50.0
+
+    moment = _second_moment(states, unit, np.array([5.0, 5.0, 105.0]), 0)
+
+    # Half of the weight is 10 away: the second moment about the best is 1 + 100 / 2.
+    np.testing.assert_allclose(np.diag(moment), [51.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+
+
+def test_a_minimum_found_twice_counts_once():
+    states = np.zeros((3, 6))
+    states[1, 0] = 10.0
+    states[2, 0] = 10.01
+
+    moment = _second_moment(states, np.tile(np.eye(6), (3, 1, 1)), np.array([5.0, 5.0, 5.0]), 0)
+
+    assert moment[0, 0] == pytest.approx(51.0, rel=1e-3)
+
+
+def test_fits_that_failed_do_not_count():
+    states = np.zeros((2, 6))
+    states[1] = np.nan
+
+    moment = _second_moment(states, np.tile(np.eye(6), (2, 1, 1)), np.array([5.0, np.inf]), 0)
+
+    np.testing.assert_allclose(moment, np.eye(6))
