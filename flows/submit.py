@@ -29,7 +29,7 @@ from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_setti
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError, ThorQueueError
 from tasks.jobs.cancel import cancel_job
-from tasks.jobs.inputs import InputFiles, JobInputs, demo_inputs, read_inputs
+from tasks.jobs.inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
 from tasks.records.ids import job_id_from_text
@@ -71,6 +71,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     workers: int | None = None,
     output: Path | None = None,
     wait: bool = True,  # noqa: FBT001, FBT002 (a check box)
+    number: int | None = None,
 ) -> State[None]:
     """Run a job from its inputs to its results.
 
@@ -78,7 +79,8 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         job_id: Names the job; empty: a new id. The id of an interrupted job, with the same inputs, goes on with it.
         observations: File of detections on the machine that runs this flow, THOR's csv or parquet; empty: the demo, 28
             real objects.
-        orbits: File of test orbits, THOR's csv or parquet, one task each; empty with observations empty.
+        orbits: File of test orbits, THOR's csv or parquet, one task each, or "auto": chosen to cover the observed sky;
+            empty with observations empty.
         config: File of settings, csv of key,value; empty: the defaults.
         bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
         queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
@@ -86,10 +88,11 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
             none.
         output: Directory for the results; empty: thor_output/<job_id>.
         wait: Follow the job and collect its results; otherwise it is only submitted.
+        number: How many test orbits to choose with "auto"; empty: as many as cover nine in ten objects of each group.
     """
     job_id = new_job_id(job_id)  # a form in the UI that is left empty gives ""
     settings = settings_with(bucket=bucket, queue=queue)
-    inputs = inputs_of(observations, orbits, config)
+    inputs = inputs_of(observations, orbits, config, number)
     for note in inputs.notes:
         reporter().say(note)
     store = open_bucket_from_settings(settings, bucket)
@@ -118,10 +121,14 @@ def settings_with(*, bucket: str | None, queue: SecretStr | None) -> Settings:
     return settings_from_environment().model_copy(update=changes)
 
 
-def inputs_of(observations: Path | None, orbits: Path | None, config: Path | None) -> JobInputs:
+def inputs_of(
+    observations: Path | None, orbits: Path | None, config: Path | None, number: int | None = None
+) -> JobInputs:
     """Read and check the inputs; files that were read just before are not read again."""
+    if number is not None and (orbits != AUTO or number < 1):
+        raise BadInputError(f"Cannot choose {number} test orbits: give 1 or more, with orbits 'auto' only.")
     if observations is not None and orbits is not None:
-        return read_inputs(InputFiles(observations, orbits, config))
+        return read_inputs(InputFiles(observations, orbits, config, number))
     if observations is not None or orbits is not None:
         raise BadInputError("Cannot submit a job: give both observations and orbits, or neither for the demo.")
     return demo_inputs(config)
@@ -164,7 +171,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="An interrupted job goes on with the same command and its --job-id.",
     )
     parser.add_argument("--observations", metavar="FILE", type=Path, help="detections, THOR's csv or parquet")
-    parser.add_argument("--orbits", metavar="FILE", type=Path, help="test orbits, THOR's csv or parquet")
+    parser.add_argument(
+        "--orbits", metavar="FILE", type=Path, help="test orbits, THOR's csv or parquet, or `auto`: chosen"
+    )
+    parser.add_argument("--number", metavar="N", type=int, help="test orbits to choose with `--orbits auto`")
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings, csv of key,value (default: defaults)")
     parser.add_argument("--job-id", metavar="ID", help="names the job (default: a new one from the time)")
     command_line.add_bucket_option(parser)
@@ -196,7 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def submit(options: argparse.Namespace) -> int:
     """Submit the job that the options describe; return the exit code."""
     use_reporter(reporter_for_terminal())
-    inputs_of(options.observations, options.orbits, options.config)  # bad input ends here, before anything is started
+    inputs_of(
+        options.observations, options.orbits, options.config, options.number
+    )  # bad input ends here, before anything is started
     job_id = new_job_id(options.job_id, prefix="job" if options.observations else "demo")
     try:
         outcome, prefect = run_shown(
@@ -210,6 +222,7 @@ def submit(options: argparse.Namespace) -> int:
             workers=options.workers,
             output=options.output,
             wait=not options.no_wait,
+            number=options.number,
         )
     except KeyboardInterrupt:
         reporter().say(f"Interrupted. The job goes on with the same command and --job-id {job_id}.")

@@ -12,9 +12,9 @@ from tasks.engines.orbit_selection.choice import Selection, SelectionSettings, s
 from tasks.engines.orbit_selection.objects_in_field import Catalogue
 from tasks.engines.settings import EngineSettings
 from tasks.errors import BadInputError
-from tasks.jobs.config_file import read_settings
+from tasks.jobs.config_file import Config, read_config
 from tasks.jobs.csv_text import COORDINATES, csv_from_table
-from tasks.jobs.observations_file import read_observations
+from tasks.jobs.observations_file import read_detections
 from tasks.jobs.orbits_file import read_orbits
 
 UNITS_ROW = b"--,mjd [TDB],au,au,au,au / d,au / d,au / d\n"
@@ -44,12 +44,12 @@ def choose_orbits(request: OrbitRequest) -> Selection:
     BadInputError
         For what is wrong with a file, or if the survey could find nothing of the population.
     """
-    settings = read_settings(request.config) if request.config else EngineSettings()
+    config = read_config(request.config) if request.config else Config()
     catalogue = _catalogue(read_orbits(request.population)) if request.population else None
-    observations = read_observations(request.observations)
+    observations = read_detections(request.observations, config.observations_format).table
     return choose_for_observations(
         observations,
-        settings=settings,
+        settings=config.settings,
         selection=request.selection,
         catalogue=catalogue,
         name=str(request.observations),

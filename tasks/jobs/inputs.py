@@ -25,6 +25,10 @@ ALL_ORBITS = "tasks/*/inputs/orbits.csv"
 """Key of the manifest's `inputs_sha256` under which all test orbits stand together, in the order of the tasks."""
 
 
+AUTO = Path("auto")
+"""Stands for a file of test orbits: they are chosen to cover the observations. A file of this name is `./auto` too:
+give its whole path."""
+
 DEMO_SEED = 1
 """Seed of the demo's noise and false detections."""
 
@@ -36,6 +40,8 @@ class InputFiles:
     observations: Path
     orbits: Path
     config: Path | None = None
+    #: Test orbits to choose when `orbits` is `AUTO`; None: as many as cover what is in the field.
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class JobInputs:
     n_observations: int
     engine_name: str
     engine_version: str
-    #: What was left out of the observations or filled in, in words.
+    #: What was left out of the observations, filled in or chosen, in words.
     notes: tuple[str, ...] = ()
     #: The truth, when this is the demo.
     demo: "DemoProblem | None" = None
@@ -84,10 +90,33 @@ def read_inputs(files: InputFiles) -> JobInputs:
 @lru_cache(maxsize=1)
 def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> JobInputs:
     config = read_config(files.config) if files.config else Config()
-    orbits = read_orbits(files.orbits)
     detections = read_detections(files.observations, config.observations_format)
+    notes = detections.notes
+    if files.orbits == AUTO:
+        orbits, note = _chosen_orbits(detections.table, config.settings, files)
+        notes = (*notes, note)
+    else:
+        orbits = read_orbits(files.orbits)
     inputs = inputs_from_tables(observations=detections.table, orbits=orbits, settings=config.settings)
-    return dataclasses.replace(_with_ades(inputs, config), notes=detections.notes)
+    return dataclasses.replace(_with_ades(inputs, config), notes=notes)
+
+
+def _chosen_orbits(observations: pa.Table, settings: EngineSettings, files: InputFiles) -> tuple[pa.Table, str]:
+    """Choose the test orbits, and say what they cover.
+
+    From observations and settings alone, so that an interrupted job gets the same again.
+    """
+    # The engine's compiled kernels take a second to import: whoever brings test orbits shall not pay for it.
+    from tasks.engines.orbit_selection.choice import SelectionSettings  # noqa: PLC0415
+    from tasks.jobs.choose_orbits import choose_for_observations  # noqa: PLC0415
+
+    selection = SelectionSettings(number=files.number)
+    chosen = choose_for_observations(observations, settings=settings, selection=selection, name=str(files.observations))
+    covered = f"{chosen.coverage:.1%}"
+    return (
+        chosen.table,
+        f"Chose test orbits ({len(chosen.orbits)}); expected coverage {covered} of objects in the field.",
+    )
 
 
 def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: EngineSettings) -> JobInputs:

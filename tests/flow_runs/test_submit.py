@@ -1,6 +1,7 @@
 """`python -m flows.submit`: what a person is told, and with which exit code."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -9,6 +10,8 @@ from flows import submit
 from tasks.bucket.layout import JobLayout
 from tasks.jobs.csv_text import csv_from_table
 from tasks.records.ids import JobId
+from tests.bench.cases import CASES
+from tests.bench.survey import generate_survey
 from tests.flow_runs.places import Place
 from tests.support.job_inputs import observations_of, orbits_of
 from tests.support.jobs import rung_for, states_of
@@ -88,6 +91,33 @@ def test_the_same_job_id_with_other_inputs_ends_with_2(place: Place, files, unse
 
     assert code == 2
     assert "other inputs" in capsys.readouterr().err
+
+
+def test_test_orbits_are_chosen_and_an_interrupted_job_gets_the_same_again(place: Place, unseen, capsys, tmp_path):
+    survey = generate_survey(replace(CASES["20k"], name="small", orbits=60, detections=3000), seed=4)
+    files = ("--observations", str(tmp_path / "observations.csv"), "--orbits", "auto", "--number", "2")
+    (tmp_path / "observations.csv").write_bytes(csv_from_table(survey.observations))
+    layout = JobLayout(JobId("J1"))
+
+    code = run(*files, *place.options, "--job-id", "J1", "--no-wait")
+
+    told = capsys.readouterr()
+    assert code == 0
+    assert "Chose test orbits (2); expected coverage" in told.out + told.err
+    chosen = states_of(place.bucket, layout)
+    assert [task_id[:5] for task_id in sorted(chosen)] == ["t001-", "t002-"]
+    place.bucket.delete(layout.manifest)
+    (tmp_path / "observations.csv").touch()  # so that it is read, and chosen for, anew
+    assert run(*files, *place.options, "--job-id", "J1", "--no-wait") == 0
+    assert states_of(place.bucket, layout) == chosen
+
+
+@pytest.mark.parametrize("number", ["0", "2"])
+def test_a_number_belongs_to_orbits_that_are_chosen(place: Place, files, unseen, capsys, number):
+    orbits = ("--orbits", "auto") if number == "0" else ()
+
+    assert run(*files, *orbits, "--number", number, *place.options) == 2
+    assert "give 1 or more, with orbits 'auto' only" in capsys.readouterr().err
 
 
 @pytest.mark.slow

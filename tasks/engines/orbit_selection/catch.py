@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.astrodynamics.frames import DEG_PER_RAD, rotations_to_test_orbit
+from tasks.engines.builtin.astrodynamics.frames import rotations_to_test_orbit
 from tasks.engines.builtin.kernels import kernel
-from tasks.engines.builtin.linking.bounds import TrackBounds, bounds_of_path
-from tasks.engines.builtin.linking.orbit_path import OrbitPath
+from tasks.engines.builtin.linking.bounds import bounds_of_path, is_seen_at_a_slant
+from tasks.engines.builtin.linking.orbit_path import OrbitPath, basis_across, rotations_across
+from tasks.engines.builtin.linking.projection import project_block
 from tasks.engines.orbit_selection.footprint import Footprint
 from tasks.engines.orbit_selection.sightings import Sightings, path_of_state
 from tasks.engines.settings import ClusterAndLinkSettings, EngineSettings
@@ -76,25 +77,21 @@ def caught(candidate: Candidate, sightings: Sightings, footprint: Footprint, set
         Those of the job: cell radius, spreads and limits of a cluster.
     """
     found = np.zeros(len(sightings.start) - 1, dtype=np.bool_)
-    states, lines, distances = path_of_state(candidate.state, candidate.epoch_mjd_tdb, footprint)
-    radius = math.radians(settings.range_and_shift.cell_radius_deg)
-    bounds = _bounds(OrbitPath(states, lines, distances, footprint.mjd_tdb), footprint, radius, settings)
-    if bounds is None or not np.isfinite(states).all():
+    path = path_of_state(candidate.state, candidate.epoch_mjd_tdb, footprint)
+    met = _met(path, footprint, math.radians(settings.range_and_shift.cell_radius_deg))
+    if not met.size or not np.isfinite(path.states).all():
         return found
+    near = path.at(met)
     linking = settings.cluster_and_link
+    bounds = bounds_of_path(near, footprint.observer_position[met], footprint.observer_velocity[met], linking)
     _catch(
         sightings.start,
         sightings.pointing,
-        sightings.direction,
-        sightings.distance,
+        _places(path, sightings, footprint, settings, at_a_slant=is_seen_at_a_slant(near)),
+        # The kappa of `builtin.linking.bounds`.
+        path.distance[sightings.pointing] / sightings.distance - 1.0,
         footprint.mjd_tdb,
         footprint.night,
-        footprint.observer_position,
-        states,
-        lines,
-        distances,
-        rotations_to_test_orbit(states),
-        math.cos(radius),
         linking.distance_spread,
         bounds.speed,
         bounds.acceleration,
@@ -107,17 +104,42 @@ def caught(candidate: Candidate, sightings: Sightings, footprint: Footprint, set
     return found
 
 
-def _bounds(path: OrbitPath, footprint: Footprint, radius_rad: float, settings: EngineSettings) -> TrackBounds | None:
-    """Bound the tracks as the engine does: by the pointings that the cell meets; None: it meets none."""
+def _met(path: OrbitPath, footprint: Footprint, radius_rad: float) -> IndexArray:
+    """Return the pointings that the cell meets: by these the engine bounds the tracks."""
     discs = np.repeat(np.arange(len(footprint)), np.diff(footprint.disc_start))
     chord = np.linalg.norm(path.line_of_sight[discs] - footprint.disc_centre, axis=1)
     meets = 2.0 * np.arcsin(np.minimum(0.5 * chord, 1.0)) <= radius_rad + footprint.disc_radius
-    met = np.unique(discs[meets])
-    if not met.size:
-        return None
-    return bounds_of_path(
-        path.at(met), footprint.observer_position[met], footprint.observer_velocity[met], settings.cluster_and_link
+    return np.unique(discs[meets])
+
+
+def _places(
+    path: OrbitPath, sightings: Sightings, footprint: Footprint, settings: EngineSettings, *, at_a_slant: bool
+) -> FloatArray:
+    """Return the place of each sighting in the test orbit's plane, deg, shape (s, 2), nan outside of its cell.
+
+    By the engine's own kernel, to which a pointing is an exposure.
+    """
+    order = sightings.by_pointing
+    rows, theta_deg = np.empty(len(order), np.int32), np.empty((len(order), 2))
+    across = basis_across(path.line_of_sight)
+    kept, _ = project_block(
+        np.searchsorted(sightings.pointing[order], np.arange(len(footprint) + 1)).astype(np.int32),
+        sightings.direction[order],
+        np.zeros((len(order), 2)),
+        footprint.observer_position,
+        path.states,
+        rotations_across(path) if at_a_slant else rotations_to_test_orbit(path.states),
+        path.distance,
+        np.stack([path.line_of_sight, *across], axis=1),
+        np.zeros((len(footprint), 2, 2)),
+        math.cos(math.radians(settings.range_and_shift.cell_radius_deg)),
+        at_a_slant,
+        rows,
+        theta_deg,
     )
+    places = np.full((len(order), 2), np.nan)
+    places[order[rows[:kept]]] = theta_deg[:kept]
+    return places
 
 
 @kernel
@@ -157,16 +179,10 @@ def _makes_cluster(
 def _catch(
     start: IndexArray,
     pointing: IndexArray,
-    direction: FloatArray,
-    object_distance: FloatArray,
+    places: FloatArray,
+    kappa: FloatArray,
     times: FloatArray,
     nights: IndexArray,
-    observers: FloatArray,
-    states: FloatArray,
-    lines: FloatArray,
-    distances: FloatArray,
-    rotations: FloatArray,
-    cell_edge: float,
     distance_spread: float,
     max_speed: float,
     max_acceleration: float,
@@ -181,55 +197,18 @@ def _catch(
         longest = max(longest, start[k + 1] - start[k])
     rows = np.empty(longest, dtype=np.int64)
     x, y = np.empty(longest), np.empty(longest)
-    place = np.empty(2)
     for k in range(found.size):
         middle = (start[k] + start[k + 1]) // 2
-        if middle == start[k + 1]:
-            continue
-        # The kappa of `builtin.linking.bounds`, in mid-arc.
-        if abs(distances[pointing[middle]] / object_distance[middle] - 1.0) > distance_spread:
+        if middle == start[k + 1] or abs(kappa[middle]) > distance_spread:
             continue
         kept = 0
         for s in range(start[k], start[k + 1]):
-            j = pointing[s]
-            if _dot(direction[s], lines[j]) >= cell_edge and _project(
-                direction[s], observers[j], states[j], lines[j], distances[j], rotations[j], place
-            ):
-                rows[kept], x[kept], y[kept] = j, place[0], place[1]
+            if not math.isnan(places[s, 0]):
+                rows[kept], x[kept], y[kept] = pointing[s], places[s, 0], places[s, 1]
                 kept += 1
         t = times[rows[:kept]]
         if _makes_cluster(t, nights[rows[:kept]], min_observations, min_nights, min_arc, max_gap):
             found[k] = _is_within(t, x[:kept], y[:kept], max_speed, max_acceleration)
-
-
-@kernel
-def _dot(a: FloatArray, b: FloatArray) -> float:
-    product: float = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-    return product
-
-
-@kernel
-def _project(
-    n: FloatArray,
-    q: FloatArray,
-    state: FloatArray,
-    line: FloatArray,
-    distance: float,
-    rotation: FloatArray,
-    place: FloatArray,
-) -> bool:
-    """Write the place in the test orbit's plane, deg; the range is that of `builtin.linking.projection`."""
-    r_squared, q_squared, q_n = _dot(state, state), _dot(q, q), _dot(q, n)
-    side = 1.0 if r_squared >= q_squared or distance + _dot(q, line) >= 0.0 else -1.0
-    radicand = q_n * q_n + r_squared - q_squared
-    rho = -q_n + side * math.sqrt(radicand) if radicand >= 0.0 else -1.0
-    x, y, z = q[0] + rho * n[0], q[1] + rho * n[1], q[2] + rho * n[2]
-    ahead = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
-    if rho <= 0.0 or ahead <= 0.0:
-        return False
-    place[0] = (rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z) / ahead * DEG_PER_RAD
-    place[1] = (rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z) / ahead * DEG_PER_RAD
-    return True
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from tasks.engines.builtin.astrodynamics.constants import SPEED_OF_LIGHT
 from tasks.engines.builtin.astrodynamics.two_body import propagate_state
 from tasks.engines.builtin.kernels import kernel
+from tasks.engines.builtin.linking.orbit_path import OrbitPath
 from tasks.engines.orbit_selection.footprint import Footprint
 
 FloatArray = NDArray[np.float64]
@@ -33,6 +35,11 @@ class Sightings:
     direction: FloatArray
     #: shape (s,): distance from the observer, au.
     distance: FloatArray
+
+    @cached_property
+    def by_pointing(self) -> IndexArray:
+        """Rows in order of pointing, shape (s,)."""
+        return np.argsort(self.pointing, kind="stable")
 
     def of_objects(self, rows: IndexArray) -> "Sightings":
         """Return those of some of the objects, in that order."""
@@ -150,10 +157,8 @@ def _look(state: FloatArray, dt: float, observer: FloatArray, seen: FloatArray, 
     return distance
 
 
-def path_of_state(
-    state: FloatArray, epoch_mjd_tdb: float, footprint: Footprint
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return a test orbit at each pointing: states (k, 6), lines of sight (k, 3) and distances (k,), au."""
+def path_of_state(state: FloatArray, epoch_mjd_tdb: float, footprint: Footprint) -> OrbitPath:
+    """Return a test orbit at each pointing, on two bodies."""
     count = len(footprint)
     states, lines, distances = np.empty((count, 6)), np.empty((count, 3)), np.empty(count)
     _path(
@@ -164,7 +169,7 @@ def path_of_state(
         lines,
         distances,
     )
-    return states, lines, distances
+    return OrbitPath(states, lines, distances, footprint.mjd_tdb - distances / SPEED_OF_LIGHT)
 
 
 @kernel
