@@ -1,0 +1,252 @@
+"""The container files can't be built here: everything they name is held against the code instead."""
+
+import importlib
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import prefect.settings
+import pytest
+import requests
+import yaml
+from packaging.specifiers import SpecifierSet
+
+from tasks.broker.urls import scheme_of
+from tasks.bucket.open_bucket import open_bucket
+from tasks.jobs.doctor_bucket import bucket_findings
+from tasks.settings import Settings
+from tests.services.fake_gcs import FakeGcsMissingError, binary
+from tests.services.processes import END_WITH_PARENT, free_port, wait_until
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+IMAGE = f"{PROJECT['name']}:{PROJECT['version']}"
+DOCKERFILE = (ROOT / "containers" / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((ROOT / "containers" / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("thor-")}
+PODS = yaml.safe_load((ROOT / "containers" / "workers.yaml").read_text())["spec"]["template"]["spec"]
+(CONTAINER,) = PODS["containers"]
+
+
+def instructions():
+    """Instructions of the Dockerfile, each on one line, as (word, rest)."""
+    lines = "\n".join(line for line in DOCKERFILE.splitlines() if not line.startswith("#")).replace("\\\n", " ")
+    return [tuple(line.split(maxsplit=1)) for line in lines.splitlines() if line.strip()]
+
+
+def instruction(word):
+    return [rest for found, rest in instructions() if found == word]
+
+
+IMAGE_ENVIRONMENT = dict(pair.split("=", 1) for rest in instruction("ENV") for pair in rest.split())
+POD_ENVIRONMENT = {each["name"]: each["value"] for each in CONTAINER["env"]}
+ENVIRONMENTS = {
+    "Dockerfile": IMAGE_ENVIRONMENT,
+    "workers.yaml": POD_ENVIRONMENT,
+    **{f"compose {name}": service.get("environment", {}) for name, service in OURS.items()},
+}
+
+
+def own_variables():
+    """Every variable that the settings read."""
+    names = set()
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        names |= {alias} if isinstance(alias, str) else {f"THOR_{name.upper()}"} if alias is None else {*alias.choices}
+    return names
+
+
+@pytest.mark.parametrize("where", ENVIRONMENTS)
+def test_each_variable_is_read_by_somebody(where):
+    others = {"OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "DO_NOT_TRACK", "PYTHONUNBUFFERED"}
+    for name in set(ENVIRONMENTS[where]) - others:
+        assert name in own_variables() or (name.startswith("PREFECT_") and hasattr(prefect.settings, name)), name
+
+
+@pytest.mark.parametrize("where", ENVIRONMENTS)
+def test_each_variable_has_a_value_that_the_settings_take(where, monkeypatch):
+    for name, value in ENVIRONMENTS[where].items():
+        monkeypatch.setitem(os.environ, name, value)
+
+    settings = Settings()
+
+    assert settings.bucket is None or urlsplit(settings.bucket).scheme == "gs"
+    assert settings.queue is None or scheme_of(settings.queue) == "amqp"
+
+
+def commands():
+    """Every command of the files, as a list of words."""
+    words = [*instruction("CMD"), *(rest.partition("CMD ")[2] for rest in instruction("HEALTHCHECK"))]
+    found = [yaml.safe_load(rest) for rest in words]
+    found += [shlex.split(part) for rest in instruction("RUN") for part in rest.split("&&")]
+    found += [service["command"] for service in OURS.values()] + [CONTAINER["command"]]
+    shells = [command for command in found if command[:2] == ["sh", "-c"]]
+    found += [shlex.split(part) for _, _, script in shells for part in script.split("&&")]
+    return [command for command in found if command[0] in {"python", "prefect"}]
+
+
+def test_the_files_run_what_they_are_for():
+    run = {" ".join(command[:3]) for command in commands()}
+
+    assert {"python -m workers", "python -m flows.setup", "python -m flows.doctor"} <= run
+    assert {"prefect server start", "prefect worker start", "prefect --no-prompt deploy"} <= run
+
+
+@pytest.mark.parametrize("command", [each for each in commands() if each[0] == "python"], ids=" ".join)
+def test_each_module_is_there_and_takes_its_options(command):
+    _, option, name, *options = command
+    assert option == "-m"
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    if spec.submodule_search_locations:
+        name = f"{name}.__main__"
+    if options and name != "compileall":
+        importlib.import_module(name).parse_arguments(options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [each for each in commands() if each[0] == "prefect"], ids=" ".join)
+def test_prefect_has_each_command_and_option(command):
+    words = [word for word in command[1:] if word != "--no-prompt"]
+    names = words[: 1 if words[0] == "deploy" else 2]
+    run = [sys.executable, "-m", "prefect", *names, "--help"]
+    shown = subprocess.run(run, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"}).stdout
+
+    assert [word for word in words if word.startswith("--") and word not in shown] == []
+
+
+def test_everything_that_is_copied_is_there_and_sent_to_the_builder():
+    copied = [source for rest in instruction("COPY") for source in rest.split()[:-1]]
+    sent = (ROOT / "containers" / "Dockerfile.dockerignore").read_text().splitlines()
+
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+    assert {f"!{source}" for source in copied} == {line for line in sent if line.startswith("!")}
+    assert "*" in sent
+
+
+def test_the_image_has_a_python_and_an_extra_of_the_project():
+    (base,) = instruction("FROM")
+
+    assert SpecifierSet(PROJECT["requires-python"]).contains(re.search(r"python:([\d.]+)-slim", base).group(1) + ".1")
+    assert re.search(r"--extra (\w+)", DOCKERFILE).group(1) in PROJECT["optional-dependencies"]
+
+
+def test_every_file_names_the_image_of_this_version_and_its_directory():
+    places = yaml.safe_load((ROOT / "prefect.yaml").read_text())["definitions"]
+    in_containers = [place for place in places.values() if "pull" in place]
+
+    assert f"--tag {IMAGE}" in DOCKERFILE
+    assert {service["image"] for service in OURS.values()} == {IMAGE}
+    assert CONTAINER["image"] == IMAGE
+    assert {place["work_pool"]["job_variables"]["image"] for place in in_containers} == {IMAGE}
+    for place in in_containers:
+        (step,) = place["pull"]
+        assert [each["directory"] for each in step.values()] == instruction("WORKDIR")
+
+
+def test_nothing_runs_as_root():
+    (user,) = instruction("USER")
+
+    assert user == "10001:10001"
+    assert "--uid 10001" in DOCKERFILE
+    assert PODS["securityContext"] == {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001}
+    assert CONTAINER["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def seconds(text):
+    return float(str(text).removesuffix("s"))
+
+
+def test_workers_have_the_time_to_give_a_task_back():
+    workers = SERVICES["workers"]
+
+    assert seconds(workers["stop_grace_period"]) > float(workers["environment"]["THOR_DRAIN_SECONDS"])
+    assert PODS["terminationGracePeriodSeconds"] > float(POD_ENVIRONMENT["THOR_DRAIN_SECONDS"])
+
+
+def test_each_url_names_a_service_and_the_port_that_it_listens_on():
+    ports = {
+        "rabbitmq": 5672,
+        "postgres": 5432,
+        "bucket": int(SERVICES["bucket"]["entrypoint"][SERVICES["bucket"]["entrypoint"].index("-port") + 1]),
+        "prefect": int(SERVICES["prefect"]["command"][SERVICES["prefect"]["command"].index("--port") + 1]),
+    }
+    values = [value for service in OURS.values() for value in service["environment"].values()]
+    urls = [urlsplit(value) for value in values if "://" in value and not value.startswith("gs:")]
+
+    assert {url.hostname for url in urls} == {*ports, "127.0.0.1"}
+    for url in urls:
+        assert url.port == ports["prefect" if url.hostname == "127.0.0.1" else url.hostname]
+    assert SERVICES["prefect"]["ports"] == [f"127.0.0.1:{ports['prefect']}:{ports['prefect']}"]
+    assert ports["prefect"] == prefect.settings.PREFECT_SERVER_API_PORT.value()
+    assert f":{ports['prefect']}/api/health" in SERVICES["prefect"]["healthcheck"]["test"][-1]
+
+
+def test_passwords_and_names_agree_between_services():
+    queue = urlsplit(SERVICES["workers"]["environment"]["THOR_QUEUE"])
+    database = urlsplit(SERVICES["prefect"]["environment"]["PREFECT_SERVER_DATABASE_CONNECTION_URL"])
+    rabbitmq, postgres = SERVICES["rabbitmq"]["environment"], SERVICES["postgres"]["environment"]
+    (seed,) = SERVICES["bucket"]["configs"]
+    bucket = urlsplit(SERVICES["workers"]["environment"]["THOR_BUCKET"]).netloc
+
+    assert (queue.username, queue.password) == tuple(rabbitmq.values())
+    assert (database.username, database.password, database.path[1:]) == tuple(postgres.values())
+    assert database.scheme == "postgresql+asyncpg"
+    assert importlib.util.find_spec("asyncpg")
+    assert seed["target"].split("/")[:3] == ["", "data", bucket]
+    assert seed["source"] in COMPOSE["configs"]
+
+
+def test_what_a_service_waits_for_or_mounts_is_there():
+    for service in SERVICES.values():
+        for name, how in service.get("depends_on", {}).items():
+            assert name in SERVICES
+            assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[name]
+        for volume in service.get("volumes", ()):
+            assert volume.split(":")[0] in COMPOSE["volumes"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
+    assert set(mounts) == {volume["name"] for volume in PODS["volumes"]}
+    assert Path(POD_ENVIRONMENT["THOR_QUEUE_FILE"]).parent == Path(mounts["queue"])
+    assert IMAGE_ENVIRONMENT["THOR_HOME"] == mounts["home"]
+    assert f"mkdir {mounts['home']}" in DOCKERFILE
+
+
+@pytest.mark.gcs
+def test_the_bucket_of_the_trial_is_made_by_its_folder_and_keeps_its_word(tmp_path):
+    """Run the same program with the same options, its port and folder exchanged."""
+    try:
+        program = binary()
+    except FakeGcsMissingError as error:
+        pytest.skip(str(error))
+    port = free_port()
+    (seed,) = SERVICES["bucket"]["configs"]
+    made = tmp_path / seed["target"].removeprefix("/")
+    made.parent.mkdir(parents=True)
+    made.write_text(COMPOSE["configs"]["bucket"]["content"])
+    exchanged = {"/data": str(tmp_path / "data"), "4443": str(port)}
+    options = [exchanged.get(option, option) for option in SERVICES["bucket"]["entrypoint"][1:]]
+    with subprocess.Popen([*END_WITH_PARENT, program, *options, "-host", "127.0.0.1", "-log-level", "warn"]) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: answers(f"{url}/storage/v1/b"), seconds=60, what=f"the bucket answers at {url}")
+            bucket = open_bucket("gs://thor", deadline_seconds=10.0, emulator_host=url)
+
+            assert [info.name for info in bucket.list("")] == ["README.md"]
+            assert {finding.verdict for finding in bucket_findings(bucket)} == {"ok"}
+            bucket.close()
+        finally:
+            process.kill()
+
+
+def answers(url):
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
