@@ -46,8 +46,29 @@ def line_from_progress(progress: JobProgress) -> str:
     return f"{progress.completed} of {progress.total} tasks done{failed}, {progress.in_progress} in progress"
 
 
+class News:
+    """Tells which progress is worth a line: a change, at most so often, and each failure and the end at once."""
+
+    def __init__(self) -> None:
+        self._told_at = float("-inf")
+        self._told: JobProgress | None = None
+
+    def is_in(self, progress: JobProgress) -> bool:
+        """Tell whether to tell it, and take it for told then."""
+        failed_before = self._told.failed if self._told else 0
+        is_due = time.monotonic() - self._told_at >= PLAIN_LINE_SECONDS
+        is_urgent = progress.failed > failed_before or progress.is_complete
+        if progress == self._told or not (is_due or is_urgent):
+            return False
+        self._told, self._told_at = progress, time.monotonic()
+        return True
+
+
 class LogReporter:
     """Writes to the log, which Prefect shows."""
+
+    def __init__(self) -> None:
+        self._news = News()
 
     def say(self, text: str) -> None:
         """Hear a sentence."""
@@ -59,7 +80,8 @@ class LogReporter:
 
     def progress(self, progress: JobProgress) -> None:
         """Hear how far the tasks are."""
-        logger.info("%s", line_from_progress(progress))
+        if self._news.is_in(progress):
+            logger.info("%s", line_from_progress(progress))
 
     def close(self) -> None:
         """Hear no more."""
@@ -69,8 +91,7 @@ class PlainReporter:
     """Lines on stderr, for a log file or a pipe."""
 
     def __init__(self) -> None:
-        self._told_at = float("-inf")
-        self._told: JobProgress | None = None
+        self._news = News()
 
     def say(self, text: str) -> None:
         """Hear a sentence."""
@@ -83,11 +104,7 @@ class PlainReporter:
 
     def progress(self, progress: JobProgress) -> None:
         """Hear how far the tasks are."""
-        failed_before = self._told.failed if self._told else 0
-        is_due = time.monotonic() - self._told_at >= PLAIN_LINE_SECONDS
-        is_news = progress.failed > failed_before or progress.is_complete
-        if progress != self._told and (is_due or is_news):
-            self._told, self._told_at = progress, time.monotonic()
+        if self._news.is_in(progress):
             self.say(line_from_progress(progress))
 
     def close(self) -> None:
@@ -150,5 +167,7 @@ def use_reporter(reporter: Reporter) -> None:
 
 
 def reporter() -> Reporter:
-    """Return the reporter of this context."""
-    return _present.get(LogReporter())
+    """Return the reporter of this context: the log's, when nobody said otherwise."""
+    if _present.get(None) is None:
+        use_reporter(LogReporter())
+    return _present.get()
