@@ -44,7 +44,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_line.verb_parser(
         "incoming",
-        "Submits every table of observations (csv or parquet) below incoming/ of the bucket that is new. "
+        "Submits every table of observations below incoming/ of the bucket that is new. "
         "Its test orbits are those of orbits.csv beside it, or in the nearest folder above; settings likewise from "
         "config.csv. What is wrong with a table is written beside it (TABLE.error.txt) and holds up no other. Safe to "
         "run at any time, also twice at once.",

@@ -1,28 +1,28 @@
 """Which objects below `incoming/` are observations, which test orbits and settings belong to each, and reading them.
 
 A folder's `orbits.csv` and `config.csv` are for every table in it and below it, unless a folder in between has its own;
-so `incoming/orbits.csv` is the standing list of test orbits. csv or parquet.
+so `incoming/orbits.csv` is the standing list of test orbits.
 """
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-
-import pyarrow as pa
+from pathlib import Path, PurePosixPath
 
 from tasks.bucket.layout import INCOMING_PREFIX
 from tasks.bucket.store import Bucket, ObjectInfo
-from tasks.engines.settings import EngineSettings
 from tasks.errors import BadInputError, ObjectNotFoundError
-from tasks.jobs.config_file import settings_from_csv
-from tasks.jobs.observations_file import detections_from_bytes
-from tasks.jobs.orbits_file import orbits_from_bytes
+from tasks.jobs import inputs
+from tasks.jobs.config_file import read_config
+from tasks.jobs.inputs import InputFiles, JobInputs
 from tasks.jobs.table_file import PARQUET_SUFFIXES
 
 ORBITS = "orbits"
 CONFIG = "config"
 """File names, without their ending, that are no observations."""
 TABLE_SUFFIXES = (".csv", *sorted(PARQUET_SUFFIXES))
+OBSERVATIONS_SUFFIXES = (*TABLE_SUFFIXES, ".psv", ".xml", ".obs")
+"""Tables, ADES as PSV and XML, and 80 columns."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,6 @@ class IncomingTable:
     #: Object names; None: there is none.
     orbits: str | None
     config: str | None
-
-
-@dataclass(frozen=True)
-class IncomingInputs:
-    """The inputs of a job, read and checked."""
-
-    observations: pa.Table
-    orbits: pa.Table
-    settings: EngineSettings
 
 
 def find_tables(listed: Sequence[ObjectInfo]) -> list[IncomingTable]:
@@ -60,8 +51,8 @@ def find_tables(listed: Sequence[ObjectInfo]) -> list[IncomingTable]:
     ]
 
 
-def read_inputs(bucket: Bucket, table: IncomingTable) -> IncomingInputs:
-    """Read and check a table with its test orbits and settings.
+def read_inputs(bucket: Bucket, table: IncomingTable) -> JobInputs:
+    """Read and check a table with its test orbits and settings: in any format that a person's files may have.
 
     Raises
     ------
@@ -75,22 +66,48 @@ def read_inputs(bucket: Bucket, table: IncomingTable) -> IncomingInputs:
             f"Cannot submit {table.name}: there are no test orbits for it. Expected {ORBITS}.csv beside it or in a "
             f"folder above, such as {INCOMING_PREFIX}{ORBITS}.csv."
         )
-    orbits = orbits_from_bytes(bucket.read(table.orbits).body, name=table.orbits)
-    settings = EngineSettings()
-    if table.config is not None:
-        settings = settings_from_csv(bucket.read(table.config).body, name=table.config)
-    return IncomingInputs(read_observations(bucket, table.name, generation=table.generation), orbits, settings)
+    with tempfile.TemporaryDirectory(prefix="thor-incoming-") as folder:
+        try:
+            return inputs.read_inputs(
+                InputFiles(
+                    observations=_fetched(folder, table.name, _read_unchanged(bucket, table)),
+                    orbits=_fetched(folder, table.orbits, bucket.read(table.orbits).body),
+                    config=_fetched_config(folder, bucket, table.config),
+                )
+            )
+        except BadInputError as error:
+            # People know the objects, and not the directory.
+            raise BadInputError(str(error).replace(f"{folder}/", "")) from error
 
 
-def read_observations(bucket: Bucket, name: str, *, generation: int) -> pa.Table:
-    """Read and check observations, if they are still those of that generation; else raise `TableChangedError`."""
+def _fetched(folder: str, name: str, body: bytes) -> Path:
+    """Put an object's bytes in a file; object names are safe relative paths, so it lies below the folder."""
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
+    return path
+
+
+def _fetched_config(folder: str, bucket: Bucket, name: str | None) -> Path | None:
+    if name is None:
+        return None
+    path = _fetched(folder, name, bucket.read(name).body)
+    if read_config(path).observations_format.exposures is not None:
+        raise BadInputError(
+            f"Cannot use {name}: it names a file of exposures, and who puts objects in a bucket may read no files of "
+            "this machine. Put the times in the table."
+        )
+    return path
+
+
+def _read_unchanged(bucket: Bucket, table: IncomingTable) -> bytes:
     try:
-        stored = bucket.read(name)
+        stored = bucket.read(table.name)
     except ObjectNotFoundError as error:
-        raise TableChangedError(f"{name} was taken away while it was looked at.") from error
-    if stored.generation != generation:
-        raise TableChangedError(f"{name} was replaced while it was looked at.")
-    return detections_from_bytes(stored.body, name=name).table
+        raise TableChangedError(f"{table.name} was taken away while it was looked at.") from error
+    if stored.generation != table.generation:
+        raise TableChangedError(f"{table.name} was replaced while it was looked at.")
+    return stored.body
 
 
 class TableChangedError(Exception):
@@ -99,7 +116,7 @@ class TableChangedError(Exception):
 
 def _is_observations(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() in TABLE_SUFFIXES and path.stem.lower() not in {ORBITS, CONFIG}
+    return path.suffix.lower() in OBSERVATIONS_SUFFIXES and path.stem.lower() not in {ORBITS, CONFIG}
 
 
 def _nearest(names: set[str], table: str, stem: str, suffixes: Sequence[str]) -> str | None:

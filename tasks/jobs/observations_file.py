@@ -12,7 +12,7 @@ from tasks.jobs.readers.ades_xml import is_ades_xml, read_ades_xml
 from tasks.jobs.readers.detections import THOR_COLUMNS, Detections, ObservationColumns, detections_of_table
 from tasks.jobs.readers.obs80 import is_obs80, read_obs80
 from tasks.jobs.readers.uncertainties import fill_uncertainties
-from tasks.jobs.table_file import PARQUET_SUFFIXES, csv_from_bytes, read_file, read_table_file, table_from_bytes
+from tasks.jobs.table_file import PARQUET_SUFFIXES, csv_from_bytes, read_file, read_table_file
 
 START_BYTES = 4096
 """So much of a file tells its format."""
@@ -45,13 +45,6 @@ def read_detections(path: Path, form: ObservationsFormat = ObservationsFormat())
 def read_observations(path: Path) -> pa.Table:
     """Return the detections of a file as rows of `tables.OBSERVATIONS`; see `read_detections`."""
     return read_detections(path).table
-
-
-def detections_from_bytes(body: bytes, *, name: str) -> Detections:
-    """Return the detections of an object, in any format but adam-core's; parquet when its name says so."""
-    if Path(name).suffix.lower() in PARQUET_SUFFIXES:
-        return _complete(Detections(detections_of_table(table_from_bytes(body, name=name))))
-    return _complete(_of_text(body, name=name, columns=THOR_COLUMNS))
 
 
 def observations_from_csv(body: bytes, *, name: str) -> pa.Table:

@@ -21,7 +21,6 @@ from tasks.jobs.table_file import (
     csv_from_bytes,
     read_table_file,
     require_unique,
-    table_from_bytes,
 )
 
 EPOCH = Range(-21504, 124593, "an MJD TDB between -21504 and 124593 (years 1800 to 2200; not a Julian date)")
@@ -50,11 +49,6 @@ def read_orbits(path: Path) -> pa.Table:
 def orbits_from_csv(body: bytes, *, name: str) -> pa.Table:
     """Return the test orbits of a csv that lies in the bucket as `name`; checked like a person's file."""
     return _checked(csv_from_bytes(body, name=name))
-
-
-def orbits_from_bytes(body: bytes, *, name: str) -> pa.Table:
-    """Return the test orbits of an object, csv or parquet by its name; checked like a person's file."""
-    return _checked(table_from_bytes(body, name=name))
 
 
 def _checked(file: TableFile) -> pa.Table:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-import pyarrow as pa
 from pydantic import ValidationError
 
 from tasks.bucket.layout import (
@@ -33,12 +32,8 @@ from tasks.errors import (
     ThorQueueError,
     TransientTaskError,
 )
-from tasks.jobs.config_file import csv_from_settings, settings_from_csv
-from tasks.jobs.csv_text import csv_from_table
-from tasks.jobs.incoming_tables import IncomingTable, TableChangedError, find_tables, read_inputs, read_observations
-from tasks.jobs.inputs import inputs_from_tables
-from tasks.jobs.observations_file import observations_from_csv
-from tasks.jobs.orbits_file import orbits_from_csv
+from tasks.jobs.incoming_tables import IncomingTable, TableChangedError, find_tables, read_inputs
+from tasks.jobs.inputs import JobInputs
 from tasks.jobs.submit import Submission, SubmitSteps, submit_job
 from tasks.records.ids import JobId, job_id_from_object
 from tasks.records.intake import Intake, intake_from_bytes
@@ -62,6 +57,41 @@ class Arrival:
     outcome: Outcome
     n_tasks: int = 0
     fault: str | None = None
+
+
+def intake_from_inputs(table: IncomingTable, job_id: JobId, inputs: JobInputs) -> Intake:
+    """Return what is put down about a table whose inputs are good."""
+    return Intake(
+        job_id=job_id,
+        table=table.name,
+        generation=table.generation,
+        orbits=table.orbits,
+        config=table.config,
+        taken_at=datetime.now(UTC),
+        config_csv=inputs.config_csv.decode(),
+        task_ids=inputs.task_ids,
+        orbit_ids=inputs.orbit_ids,
+        orbit_csvs=tuple(body.decode() for body in inputs.orbit_csvs),
+        n_observations=inputs.n_observations,
+        engine_name=inputs.engine_name,
+        engine_version=inputs.engine_version,
+        notes=inputs.notes,
+    )
+
+
+def inputs_from_intake(intake: Intake, observations_csv: bytes) -> JobInputs:
+    """Return the inputs of the job: those that were put down, with its observations."""
+    return JobInputs(
+        observations_csv=observations_csv,
+        config_csv=intake.config_csv.encode(),
+        task_ids=intake.task_ids,
+        orbit_ids=intake.orbit_ids,
+        orbit_csvs=tuple(text.encode() for text in intake.orbit_csvs),
+        n_observations=intake.n_observations,
+        engine_name=intake.engine_name,
+        engine_version=intake.engine_version,
+        notes=intake.notes,
+    )
 
 
 class TakeIn:
@@ -93,13 +123,19 @@ class TakeIn:
         taken = {job_id for name in listed if (job_id := job_id_from_taken_name(name)) is not None}
         for job_id in sorted(taken):
             if IntakeLayout(job_id).submitted not in listed:
-                yield self._tried(IntakeLayout(job_id).taken, job_id, self._complete)
+                arrival = self._tried(IntakeLayout(job_id).taken, job_id, self._complete)
+                if arrival is None:
+                    taken.remove(job_id)
+                else:
+                    yield arrival
         for table in tables:
             job_id = job_id_from_object(table.name.removeprefix(INCOMING_PREFIX), table.generation)
             if job_id not in taken:
-                yield self._tried(table.name, job_id, functools.partial(self._take, table))
+                arrival = self._tried(table.name, job_id, functools.partial(self._take, table))
+                if arrival is not None:
+                    yield arrival
 
-    def _tried(self, name: str, job_id: JobId, act: Callable[[JobId], Arrival]) -> Arrival:
+    def _tried(self, name: str, job_id: JobId, act: Callable[[JobId], Arrival | None]) -> Arrival | None:
         """Let nothing that is wrong with one table stop the others."""
         try:
             return act(job_id)
@@ -120,55 +156,34 @@ class TakeIn:
     def _take(self, table: IncomingTable, job_id: JobId) -> Arrival:
         """Put the intake of a new table down, once it is found good, and make its job."""
         inputs = read_inputs(self._bucket, table)
-        intake = Intake(
-            job_id=job_id,
-            table=table.name,
-            generation=table.generation,
-            orbits=table.orbits or "",
-            config=table.config,
-            taken_at=datetime.now(UTC),
-            orbits_csv=csv_from_table(inputs.orbits).decode(),
-            config_csv=csv_from_settings(inputs.settings).decode(),
-        )
-        # Nothing is taken that can't be submitted, for whatever reason.
-        inputs_from_tables(observations=inputs.observations, orbits=inputs.orbits, settings=inputs.settings)
+        intake = intake_from_inputs(table, job_id, inputs)
         try:
             self._bucket.write(IntakeLayout(job_id).taken, intake.to_bytes(), if_generation=MUST_NOT_EXIST)
         except GenerationMismatchError:
             intake = self._read_intake(job_id)
-        return self._submit(intake, inputs.observations)
+        return self._submit(intake, inputs.observations_csv)
 
-    def _complete(self, job_id: JobId) -> Arrival:
-        """Make the job of a table that was taken by a process that ended."""
+    def _complete(self, job_id: JobId) -> Arrival | None:
+        """Make the job of a table that was taken by a process that ended; None: nothing of it was begun.
+
+        Then the intake goes, and the table, if it is still there, is taken anew.
+        """
         intake = self._read_intake(job_id)
         try:
-            observations = self._observations_of(intake)
-        except TableChangedError:
-            # Nothing of the job was begun, and the table that was taken is no more.
+            observations = self._bucket.read(JobLayout(job_id).observations).body
+        except ObjectNotFoundError:
             self._bucket.delete(IntakeLayout(job_id).taken)
-            raise
+            return None
         return self._submit(intake, observations)
 
-    def _submit(self, intake: Intake, observations: pa.Table) -> Arrival:
-        inputs = inputs_from_tables(
-            observations=observations,
-            orbits=orbits_from_csv(intake.orbits_csv.encode(), name=intake.orbits),
-            settings=settings_from_csv(intake.config_csv.encode(), name=intake.config or "the defaults"),
-        )
+    def _submit(self, intake: Intake, observations_csv: bytes) -> Arrival:
+        inputs = inputs_from_intake(intake, observations_csv)
         submit_job(self._steps_of(Submission(bucket=self._bucket, job_id=intake.job_id, inputs=inputs)))
         with contextlib.suppress(GenerationMismatchError):  # somebody else, or ourselves with an answer that was lost
             self._bucket.write(IntakeLayout(intake.job_id).submitted, b"{}", if_generation=MUST_NOT_EXIST)
         self._bucket.delete(error_of_table(intake.table))
         logger.info("Submitted %s as job %s with %d tasks.", intake.table, intake.job_id, len(inputs.task_ids))
         return Arrival(intake.table, intake.job_id, "submitted", n_tasks=len(inputs.task_ids))
-
-    def _observations_of(self, intake: Intake) -> pa.Table:
-        """Return the observations that the job was begun with, or else those of the table, if they are the same."""
-        uploaded = JobLayout(intake.job_id).observations
-        try:
-            return observations_from_csv(self._bucket.read(uploaded).body, name=uploaded)
-        except ObjectNotFoundError:
-            return read_observations(self._bucket, intake.table, generation=intake.generation)
 
     def _read_intake(self, job_id: JobId) -> Intake:
         name = IntakeLayout(job_id).taken

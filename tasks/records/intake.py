@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from tasks.records.ids import JobId
+from tasks.records.ids import JobId, TaskId
 from tasks.records.message import require_safe_id
 
 
@@ -23,13 +23,18 @@ class Intake(BaseModel):
     table: str
     generation: int
     #: Object names that the test orbits and the settings came from; None: the defaults.
-    orbits: str
+    orbits: str | None
     config: str | None
     taken_at: datetime
-    #: All test orbits, canonical csv.
-    orbits_csv: str
-    #: Every setting, canonical csv.
+    #: The job's inputs but for its observations, as they go to its own objects.
     config_csv: str
+    task_ids: tuple[Annotated[TaskId, AfterValidator(require_safe_id)], ...]
+    orbit_ids: tuple[str, ...]
+    orbit_csvs: tuple[str, ...]
+    n_observations: int
+    engine_name: str
+    engine_version: str
+    notes: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the intake as it lies in the bucket: indented UTF-8 JSON."""

@@ -275,17 +275,38 @@ def test_a_queue_that_is_gone_postpones_and_the_next_run_goes_on():
     assert len(find_jobs(bucket)) == len(names)
 
 
-def test_a_table_that_is_replaced_right_after_it_was_taken_leaves_nothing_behind():
+@pytest.mark.parametrize("act", ["replaced", "taken away", "left"])
+def test_a_table_of_which_only_the_intake_was_written_is_taken_anew(act):
     bucket = filled(NIGHT)
     with pytest.raises(ProcessEndedHere):
         take_in(EndingBucket(bucket, writes=1))
-    bucket.write(NIGHT, OBSERVATIONS)
+    if act == "replaced":
+        bucket.write(NIGHT, OBSERVATIONS)
+    elif act == "taken away":
+        bucket.delete(NIGHT)
 
     first, second = take_in(bucket), take_in(bucket)
 
-    assert sorted(arrival.outcome for arrival in first) == ["changed", "submitted"]
+    assert outcomes(first) == ({} if act == "taken away" else {NIGHT: "submitted"})
     assert second == []
-    assert len(find_jobs(bucket)) == 1
+    assert len(find_jobs(bucket)) == len(first)
+
+
+def test_a_table_may_have_columns_of_its_own_and_no_files_of_this_machine(tmp_path):
+    secret = tmp_path / "secret.csv"
+    secret.write_text("exposure_id,mjd\n1,secret\n")
+    renamed = OBSERVATIONS.replace(b"RA_deg", b"ra", 1)
+    bucket = filled()
+    bucket.write("incoming/own/night.csv", renamed)
+    bucket.write("incoming/own/config.csv", b"key,value\ncolumns.ra,ra\n")
+    bucket.write("incoming/nosy/night.csv", OBSERVATIONS)
+    bucket.write("incoming/nosy/config.csv", f"key,value\ncolumns.exposures,{secret}\n".encode())
+
+    arrivals = take_in(bucket)
+
+    assert outcomes(arrivals) == {"incoming/nosy/night.csv": "refused", "incoming/own/night.csv": "submitted"}
+    assert "may read no files of this machine" in arrivals[0].fault
+    assert "secret" not in arrivals[0].fault
 
 
 def test_an_intake_that_cannot_be_read_is_told_and_stops_no_other():
