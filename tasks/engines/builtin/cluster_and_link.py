@@ -10,7 +10,6 @@ from tasks.engines.builtin.linking.cluster_tables import ProjectedDetections, cl
 from tasks.engines.builtin.linking.find_tracks import Tracks, find_tracks
 from tasks.engines.builtin.linking.orbit_path import OrbitPath, orbit_from_table, path_of_orbit
 from tasks.engines.builtin.linking.stationary import are_stationary
-from tasks.engines.builtin.linking.velocity_grid import clusters_of_velocity_grid
 from tasks.engines.builtin.survey import PreparedSurvey
 from tasks.engines.errors import EngineInputError
 from tasks.engines.interface import LinkingProblem, StageResult, Tables
@@ -99,6 +98,9 @@ def _by_velocity_grid(
     path: OrbitPath,  # noqa: ARG001 (a grid asks nothing of the test orbit)
     projected: ProjectedDetections,
 ) -> Tracks:
+    # scipy's trees and graphs take 30 MB, which no worker shall pay for a comparison that it does not make.
+    from tasks.engines.builtin.linking.velocity_grid import clusters_of_velocity_grid  # noqa: PLC0415
+
     return clusters_of_velocity_grid(projected, problem.settings.cluster_and_link)
 
 

@@ -108,15 +108,23 @@ def planetary_shifts(states: FloatArray, epoch_mjd_tdb: float, times_mjd_tdb: Fl
 
 def planet_positions(times_mjd_tdb: FloatArray) -> FloatArray:
     """Return where the ten bodies are, shape (k, 10, 3), heliocentric ecliptic J2000, au (JPL DE440 by adam-core)."""
+    return _planets_at(np.asarray(times_mjd_tdb, dtype=np.float64).tobytes())
+
+
+@functools.lru_cache(maxsize=32)
+def _planets_at(times: bytes) -> FloatArray:
+    """Look the planets up; kept, because orbits of one epoch ask for the same times again and again."""
     # adam-core takes a second to import; whoever only needs two bodies shall not pay for it.
     from adam_core.utils.spice import get_backend, setup_SPICE  # noqa: PLC0415
 
     setup_SPICE()
-    seconds = (np.asarray(times_mjd_tdb, dtype=np.float64) - MJD_OF_J2000) * SECONDS_PER_DAY
+    seconds = (np.frombuffer(times) - MJD_OF_J2000) * SECONDS_PER_DAY
     backend = get_backend()
-    return np.stack(
+    positions = np.stack(
         [backend.spkez_batch(body, 10, "ECLIPJ2000", seconds)[:, :3] / KM_PER_AU for body in _GM_KM3_PER_S2], axis=1
     )
+    positions.flags.writeable = False
+    return positions
 
 
 def planetary_tides(states: FloatArray, epoch_mjd_tdb: float, times_mjd_tdb: FloatArray) -> FloatArray:

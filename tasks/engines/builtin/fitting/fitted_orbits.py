@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2 as chi2_distribution
+from scipy.special import chdtri
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -51,7 +51,7 @@ class FitLimits:
         Few degrees of freedom scatter widely: with 6 detections a reduced chi^2 above 3 befalls one true orbit in 160.
         """
         freedom = np.maximum(2.0 * np.arange(most_detections + 1) - 6.0, 1.0)
-        by_chance = chi2_distribution.isf(self.min_probability, freedom) if self.min_probability > 0.0 else 0.0
+        by_chance = chdtri(freedom, self.min_probability) if self.min_probability > 0.0 else 0.0
         largest: FloatArray = np.maximum(self.max_reduced_chi2 * freedom, by_chance)
         return largest
 
