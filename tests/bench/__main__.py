@@ -35,15 +35,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _chosen(options) if options.case else list(EVERYTHING)
     # Compiling takes memory of its own: no measurement should find an empty cache.
     subprocess.run([sys.executable, "-m", "tasks.engines.warm_up"], cwd=REPOSITORY, check=True, stdout=sys.stderr)
-    measurements = []
-    for asked in chosen:
-        measurements.append(measure(asked))
-        print(json.dumps(measurements[-1]) if options.json else table(measurements).splitlines()[-1], flush=True)
+    measurements, failed = _measured(chosen, as_json=options.json)
     if not options.json:
         print(f"\n{table(measurements)}\n\n{machine()}")
-    if options.write or not options.case:
+    if measurements and (options.write or not options.case):
         _write(measurements, cold_start())
-    return 0
+    return 1 if failed else 0
+
+
+def _measured(chosen: Sequence[Asked], *, as_json: bool) -> tuple[list[dict[str, Any]], list[Asked]]:
+    """Measure one after the other; one that fails is told, and does not cost the others."""
+    measurements: list[dict[str, Any]] = []
+    failed = []
+    for asked in chosen:
+        try:
+            measurements.append(measure(asked))
+        except subprocess.CalledProcessError as error:
+            failed.append(asked)
+            print(f"{asked.case}, seed {asked.seed}, ended with code {error.returncode}.", file=sys.stderr, flush=True)
+            continue
+        print(json.dumps(measurements[-1]) if as_json else table(measurements).splitlines()[-1], flush=True)
+    return measurements, failed
 
 
 def _chosen(options: argparse.Namespace) -> list[Asked]:
