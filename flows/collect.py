@@ -15,6 +15,7 @@ from tasks.bucket.layout import JobLayout
 from tasks.jobs.config_file import read_config
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
+from tasks.jobs.orbits_file import read_orbits
 from tasks.jobs.results import CollectOptions, JobResults, collect_results
 from tasks.records.ids import job_id_from_text
 from tasks.records.manifest import Manifest
@@ -43,7 +44,11 @@ class Collected(JobProgress):
 
 @flow(name="thor-collect", flow_run_name="{job_id}", description="Bring a job's outputs home and merge them.")
 def collect_job(
-    job_id: str, bucket: str | None = None, output: Path | None = None, config: Path | None = None
+    job_id: str,
+    bucket: str | None = None,
+    output: Path | None = None,
+    config: Path | None = None,
+    catalogue: Path | None = None,
 ) -> Collected:
     """Collect the tasks that have come to an end, and return the counts; those that have not are left out.
 
@@ -52,8 +57,9 @@ def collect_job(
         bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
         output: A directory on the machine that runs this flow; empty: thor_output/<job_id>.
         config: File of settings whose keys ades.* go before those of the job; other keys change nothing any more.
+        catalogue: File of orbits of known objects, in the form of test orbits; empty: nothing is attributed.
     """
-    options = collect_options(config)
+    options = collect_options(config, catalogue)
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
     layout = JobLayout(job_id_from_text(job_id))
     manifest = read_manifest(store, layout)
@@ -70,9 +76,12 @@ def collect_job(
     )
 
 
-def collect_options(config: Path | None) -> CollectOptions:
+def collect_options(config: Path | None, catalogue: Path | None) -> CollectOptions:
     """Read and check the files that collecting takes."""
-    return CollectOptions(ades=read_config(config).ades if config else {})
+    return CollectOptions(
+        ades=read_config(config).ades if config else {},
+        catalogue=read_orbits(catalogue) if catalogue else None,
+    )
 
 
 def bring_home(
@@ -113,13 +122,26 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     command_line.add_bucket_option(parser)
     parser.add_argument("--output", metavar="DIR", type=Path, help="where to (default: thor_output/JOB)")
     parser.add_argument("--config", metavar="FILE", type=Path, help="its keys ades.* go before those of the job")
+    add_catalogue_option(parser)
     return parser.parse_args(arguments)
+
+
+def add_catalogue_option(parser: argparse.ArgumentParser) -> None:
+    """Add --catalogue."""
+    parser.add_argument(
+        "--catalogue",
+        metavar="FILE",
+        type=Path,
+        help="orbits of known objects, csv or parquet like test orbits: recovered objects get their names",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 only when every task has succeeded."""
     options = parse_arguments(arguments)
-    found = command_line.show_run(collect_job, options.job_id, options.bucket, options.output, options.config)
+    found = command_line.show_run(
+        collect_job, options.job_id, options.bucket, options.output, options.config, options.catalogue
+    )
     if options.json:
         command_line.print_json(found)
     else:

@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pydantic import SecretStr
 
 from flows import command_line, job_show, summary
-from flows.collect import bring_home
+from flows.collect import add_catalogue_option, bring_home, collect_options
 from flows.local_processes import PrefectServer, local_workers, prefect_server
 from flows.monitor import follow
 from flows.reporter import reporter, reporter_for_terminal, use_reporter
@@ -72,6 +72,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     output: Path | None = None,
     wait: bool = True,  # noqa: FBT001, FBT002 (a check box)
     number: int | None = None,
+    catalogue: Path | None = None,
 ) -> State[None]:
     """Run a job from its inputs to its results.
 
@@ -89,10 +90,11 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         output: Directory for the results; empty: thor_output/<job_id>.
         wait: Follow the job and collect its results; otherwise it is only submitted.
         number: How many test orbits to choose with "auto"; empty: as many as cover nine in ten objects of each group.
+        catalogue: File of orbits of known objects, in the form of test orbits; empty: nothing is attributed.
     """
     job_id = new_job_id(job_id)  # a form in the UI that is left empty gives ""
     settings = settings_with(bucket=bucket, queue=queue)
-    inputs = inputs_of(observations, orbits, config, number)
+    inputs, options = inputs_of(observations, orbits, config, number), collect_options(None, catalogue)
     for note in inputs.notes:
         reporter().say(note)
     store = open_bucket_from_settings(settings, bucket)
@@ -109,7 +111,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
             job_show.show_submitted(watch, parent)
             return Completed(message=f"submitted {len(manifest.task_ids)} tasks")
         was_cancelled = follow(watch, each_look=fleet.keep if count else None, parent_run_id=parent)
-        results = bring_home(watch, manifest, output=output)
+        results = bring_home(watch, manifest, output=output, options=options)
         job_show.settle(watch, parent)
     return ended(watch, JobOutcome(manifest, inputs, results), was_cancelled=was_cancelled)
 
@@ -187,6 +189,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--no-wait", action="store_true", help="submit only; `flows.monitor` and `flows.collect` go on")
     parser.add_argument("--output", metavar="DIR", type=Path, help="where the results go (default: thor_output/JOB)")
+    add_catalogue_option(parser)
     options = parser.parse_args(arguments)
     if bool(options.observations) != bool(options.orbits):
         parser.error("--observations and --orbits belong together: give both, or neither for the demo job")
@@ -206,9 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def submit(options: argparse.Namespace) -> int:
     """Submit the job that the options describe; return the exit code."""
     use_reporter(reporter_for_terminal())
-    inputs_of(
-        options.observations, options.orbits, options.config, options.number
-    )  # bad input ends here, before anything is started
+    # Bad input ends here, before anything is started.
+    inputs_of(options.observations, options.orbits, options.config, options.number)
+    collect_options(None, options.catalogue)
     job_id = new_job_id(options.job_id, prefix="job" if options.observations else "demo")
     try:
         outcome, prefect = run_shown(
@@ -223,6 +226,7 @@ def submit(options: argparse.Namespace) -> int:
             output=options.output,
             wait=not options.no_wait,
             number=options.number,
+            catalogue=options.catalogue,
         )
     except KeyboardInterrupt:
         reporter().say(f"Interrupted. The job goes on with the same command and --job-id {job_id}.")

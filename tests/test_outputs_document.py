@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engines.builtin.astrodynamics.orbit_classes import CLASSES
+from tasks.engines.score import OBJECTS, ORBITS
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.job_detections import detections_from_csv
 from tasks.jobs.output_files import without_row_numbers
@@ -35,6 +36,10 @@ def test_every_column_and_flag_of_recovered_orbits_is_explained(completed):
 
 def test_every_column_of_the_members_is_explained(completed):
     assert named_in("recovered_orbit_members") == set(without_row_numbers(completed.members).column_names)
+
+
+def test_every_column_of_the_truth_is_explained():
+    assert named_in("truth_objects, truth_orbits") == {*OBJECTS.names, "median_mag", *ORBITS.names}
 
 
 def test_every_class_and_file_is_named():

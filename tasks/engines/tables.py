@@ -33,6 +33,9 @@ OBSERVATIONS = pa.schema(
     ]
 )
 
+#: The truth, an extra column where it is known: what object a detection is of; null: a false one. No engine reads it.
+OBJECT_ID = pa.field("object_id", pa.string())
+
 TEST_ORBITS = pa.schema(
     [
         pa.field("orbit_id", pa.string(), nullable=False),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.engines.settings import EngineSettings
+from tasks.engines.tables import OBJECT_ID
 from tasks.jobs.config_file import Config, csv_from_settings, read_config
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.engine_of_job import engine_of_job
@@ -150,7 +151,8 @@ def demo_inputs(config: Path | None = None) -> JobInputs:
 
     problem = demo_problem(seed=DEMO_SEED)
     said = read_config(config) if config else Config()
-    inputs = inputs_from_tables(observations=problem.observations, orbits=problem.test_orbits, settings=said.settings)
+    observations = problem.observations.append_column(OBJECT_ID, problem.truth[OBJECT_ID.name])
+    inputs = inputs_from_tables(observations=observations, orbits=problem.test_orbits, settings=said.settings)
     return dataclasses.replace(_with_ades(inputs, said), demo=problem)
 
 

@@ -16,7 +16,7 @@ import pyarrow.csv
 
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
-from tasks.engines.tables import OBSERVATIONS
+from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
 from tasks.errors import ObjectNotFoundError
 
 DRAWN_DETECTIONS = 20_000
@@ -25,8 +25,12 @@ DRAWN_DETECTIONS = 20_000
 BLOCK_BYTES = 8 << 20
 """So much of the file is parsed at one time."""
 
-ASKED = pa.schema([OBSERVATIONS.field(name).with_nullable(True) for name in OBSERVATIONS.names])
+ASKED = pa.schema([field.with_nullable(True) for field in (*OBSERVATIONS, OBJECT_ID)])
 """Columns of a detection that was asked for; all null when the job has no such detection."""
+
+TRUTH = pa.schema(
+    [ASKED.field(name) for name in ("obs_id", "mjd_utc", "observatory_code", "night_id", "mag", "object_id")]
+)
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,8 @@ class JobDetections:
     #: RA_deg, Dec_deg of one in `thinning` of all detections, in the order of the file.
     drawn: pa.Table
     thinning: int
+    #: Rows with the columns of `TRUTH` of all detections whose object is known.
+    truth: pa.Table
 
 
 def read_job_detections(bucket: Bucket, layout: JobLayout, asked_ids: pa.ChunkedArray) -> JobDetections:
@@ -67,11 +73,13 @@ def detections_from_csv(body: bytes, asked_ids: pa.ChunkedArray) -> JobDetection
     wanted = pc.unique(asked_ids)
     found: list[pa.Table] = []
     drawn: list[pa.Table] = []
+    truth: list[pa.Table] = []
     observatories: Counter[str] = Counter()
     thinning = max(1, _about_how_many_rows(body) // DRAWN_DETECTIONS)
     n_rows = 0
     for block in _blocks(body):
         found.append(block.filter(pc.is_in(block["obs_id"], wanted)))
+        truth.append(block.filter(pc.is_valid(block["object_id"])).select(TRUTH.names))
         first = -n_rows % thinning
         drawn.append(block.select(["RA_deg", "Dec_deg"]).take(np.arange(first, len(block), thinning)))
         for each in pc.value_counts(block["observatory_code"]).to_pylist():
@@ -85,6 +93,7 @@ def detections_from_csv(body: bytes, asked_ids: pa.ChunkedArray) -> JobDetection
         n_of_observatory=dict(sorted(observatories.items())),
         drawn=pa.concat_tables([ASKED.empty_table().select(["RA_deg", "Dec_deg"]), *drawn]),
         thinning=thinning,
+        truth=pa.concat_tables([TRUTH.empty_table(), *truth]),
     )
 
 

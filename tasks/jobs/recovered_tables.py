@@ -21,6 +21,9 @@ MANY_OUTLIERS = 0.2
 LOOSE_AXIS = 0.1
 """Relative 1-sigma of the semi-major axis above which an orbit predicts nothing for long."""
 
+KNOWN_ARCSEC = 10.0
+"""RMS distance of an object's detections from a known orbit within which it is that object."""
+
 OPPOSITION_GAP_DAYS = 120.0
 """A gap as long as this between two detections: the object was behind the Sun meanwhile, or a season has passed."""
 
@@ -37,6 +40,9 @@ QUALITY_FIELDS = (
     pa.field("quality_flags", pa.string()),
     #: The name under which its detections are reported: 8 characters, from a hash of their ids.
     pa.field("trkSub", pa.string()),
+    #: The orbit of the catalogue that passes within `KNOWN_ARCSEC` of its detections, and the RMS distance, arcsec.
+    pa.field("known_object", pa.string()),
+    pa.field("known_separation_arcsec", pa.float64()),
 )
 
 FLAGS = {
@@ -60,16 +66,21 @@ IntArray = NDArray[np.int64]
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def complete_tables(merged: MergedResults, detections: JobDetections) -> MergedResults:
+def complete_tables(
+    merged: MergedResults, detections: JobDetections, catalogue: pa.Table | None = None
+) -> MergedResults:
     """Add to the orbits the columns of `CATALOGUE_FIELDS` and `QUALITY_FIELDS`, and to the members their detections.
 
     Parameters
     ----------
     detections
         With the members' detections, row for row, in `asked`.
+    catalogue
+        Orbits of known objects (rows of `tables.TEST_ORBITS`) to look for; None: there is none.
     """
     members = _complete_members(merged.members, detections.asked)
     facts = catalogue_columns(merged.orbits) | _quality_columns(merged.orbits, members)
+    facts |= _known_columns(members, catalogue, len(merged.orbits))
     added = {field: facts[field.name] for field in (*CATALOGUE_FIELDS, *QUALITY_FIELDS)}
     orbits = merged.orbits.select(RECOVERED_ORBITS.names)
     for field, column in added.items():
@@ -130,6 +141,21 @@ def _quality_columns(orbits: pa.Table, members: pa.Table) -> dict[str, pa.Array]
         "num_oppositions": _oppositions(used, owner, len(orbits)),
         "quality_flags": pa.array(_flags(orbits, rms, outliers / np.maximum(all_members, 1)), pa.string()),
         "trkSub": pa.array(trk_subs(_ids_of_each(used, number)), pa.string()),
+    }
+
+
+def _known_columns(members: pa.Table, catalogue: pa.Table | None, count: int) -> dict[str, pa.Array]:
+    nearest: dict[int, tuple[str, float]] = {}
+    if catalogue is not None:
+        from tasks.engines.known_objects import nearest_known  # noqa: PLC0415 (the force model, for few jobs)
+
+        used = members.filter(pc.and_(pc.equal(members["outlier"], 0), pc.is_valid(members["mjd_utc"])))
+        nearest = {row: each for row, each in nearest_known(used, catalogue).items() if each[1] <= KNOWN_ARCSEC}
+    return {
+        "known_object": pa.array([nearest[row][0] if row in nearest else None for row in range(count)], pa.string()),
+        "known_separation_arcsec": pa.array(
+            [nearest[row][1] if row in nearest else None for row in range(count)], pa.float64()
+        ),
     }
 
 

@@ -8,15 +8,18 @@ import pyarrow as pa
 
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
+from tasks.engines.settings import ClusterAndLinkSettings, settings_from_items
 from tasks.errors import ObjectNotFoundError
 from tasks.jobs.adam_core_tables import adam_core_members, adam_core_orbits
 from tasks.jobs.ades_file import AdesFiles, ades_files
-from tasks.jobs.ades_settings import checked_ades
+from tasks.jobs.ades_settings import checked_ades, without_ades
 from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.collect import CollectedTask, collect_outputs, write_whole
+from tasks.jobs.completeness import FILES as JUDGED_FILES
+from tasks.jobs.completeness import Completeness, completeness_of
 from tasks.jobs.config_file import items_from_csv
 from tasks.jobs.csv_text import csv_from_table
-from tasks.jobs.job_detections import read_job_detections
+from tasks.jobs.job_detections import JobDetections, read_job_detections
 from tasks.jobs.merge_results import MEMBERS_FILE, ORBITS_FILE, MergedResults, merge_results
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.orbit_plots import pictures_of_fits, pictures_of_orbits
@@ -47,6 +50,8 @@ class CollectOptions:
 
     #: Config keys `ades.*`, checked; they go before those of the job.
     ades: Mapping[str, str] = field(default_factory=dict)
+    #: Orbits of known objects, rows of `tables.TEST_ORBITS`; None: nothing is attributed.
+    catalogue: pa.Table | None = None
 
 
 @dataclass(frozen=True)
@@ -91,19 +96,15 @@ def collect_results(
     tasks = collect_outputs(watch.bucket, watch.layout, statuses=statuses, orbit_ids=orbit_ids, output=output)
     merged = merge_results(task for task in tasks if task.status.state == "succeeded")
     detections = read_job_detections(watch.bucket, watch.layout, merged.members["obs_id"])
-    merged = complete_tables(merged, detections)
+    merged = complete_tables(merged, detections, options.catalogue)
+    judged = completeness_of(detections, merged.members, settings=_what_is_findable(config))
     _write_tables(merged, output)
-    sky = picture_of_sky(detections, merged.members)
-    pictures = [
-        *([sky] if sky else []),
-        *pictures_of_orbits(merged.orbits),
-        *pictures_of_fits(merged.orbits, merged.members),
-    ]
-    for each in pictures:
-        write_whole(output / PLOTS / f"{each.name}.png", each.png)
-        write_whole(output / PLOTS / f"{each.name}.svg", each.svg)
+    for name, table in judged.tables.items():
+        write_whole(output / f"{name}.csv", csv_from_table(table))
+    pictures = _drawn(merged, detections, judged, output)
     ades = ades_files(merged, _ades_items(config, options), job_id=manifest.job_id)
     _write_ades(ades, output)
+    others = dict.fromkeys(ades.bodies, "the objects as ADES 2022, PSV") | (JUDGED_FILES if judged.tables else {})
     matter = ReportMatter(
         manifest=manifest,
         config={**config, **options.ades},
@@ -111,12 +112,26 @@ def collect_results(
         merged=merged,
         detections=detections,
         pictures=pictures,
-        totals={},
-        files=files_beside(output, FILES | dict.fromkeys(ades.bodies, "report of the objects, ADES 2022 PSV")),
+        totals=judged.totals,
+        files=files_beside(output, FILES | others),
         notes=ades.notes,
     )
     write_whole(output / REPORT_FILE, report_page(matter))
     return JobResults(output, tasks, merged, pictures, ades)
+
+
+def _drawn(merged: MergedResults, detections: JobDetections, judged: Completeness, output: Path) -> list[Picture]:
+    sky = picture_of_sky(detections, merged.members)
+    pictures = [
+        *([sky] if sky else []),
+        *pictures_of_orbits(merged.orbits),
+        *judged.pictures,
+        *pictures_of_fits(merged.orbits, merged.members),
+    ]
+    for each in pictures:
+        write_whole(output / PLOTS / f"{each.name}.png", each.png)
+        write_whole(output / PLOTS / f"{each.name}.svg", each.svg)
+    return pictures
 
 
 def _write_tables(merged: MergedResults, output: Path) -> None:
@@ -147,6 +162,11 @@ def _config_items(bucket: Bucket, layout: JobLayout) -> dict[str, str]:
     except ObjectNotFoundError:
         return {}
     return items_from_csv(body, name=layout.config)
+
+
+def _what_is_findable(config: Mapping[str, str]) -> ClusterAndLinkSettings:
+    engine = {key: value for key, value in without_ades(config).items() if key.startswith("cluster_and_link.")}
+    return settings_from_items(engine).cluster_and_link
 
 
 def _ades_items(config: Mapping[str, str], options: CollectOptions) -> dict[str, str]:

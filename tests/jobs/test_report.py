@@ -75,7 +75,7 @@ def test_it_loads_nothing_from_anywhere(report):
 def test_its_pictures_are_svg_of_all_kinds_and_load_nothing_either(report):
     svgs = [base64.b64decode(each.partition(",")[2]).decode() for each in page_of(report).loads]
 
-    assert len(svgs) == 5
+    assert len(svgs) == 6
     for svg in svgs:
         assert "<svg" in svg
         hrefs = [part.partition('"')[0] for part in svg.split('href="')[1:]]

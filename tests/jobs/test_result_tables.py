@@ -17,6 +17,7 @@ from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.job_detections import detections_from_csv
 from tasks.jobs.merge_results import MergedResults
 from tasks.jobs.recovered_tables import complete_tables, trk_subs
+from tests.support.job_inputs import whole_demo
 from tests.support.recovered import merged_demo
 
 AXES = ("x", "y", "z", "vx", "vy", "vz")
@@ -121,6 +122,21 @@ def test_a_gap_of_a_season_makes_another_opposition_and_few_nights_are_flagged(c
 
     assert found.orbits["num_oppositions"].to_pylist()[:2] == [2, 1]
     assert found.orbits["quality_flags"].to_pylist()[:2] == ["few_nights", ""]
+
+
+def test_with_a_catalogue_objects_get_their_names():
+    merged, observations = merged_demo()
+    detections = detections_from_csv(csv_from_table(observations), merged.members["obs_id"])
+    catalogue = whole_demo().test_orbits
+
+    named = complete_tables(merged, detections, catalogue).orbits
+    unnamed = complete_tables(
+        merged, detections, catalogue.filter(pa.compute.equal(catalogue["orbit_id"], "Hebe"))
+    ).orbits
+
+    assert named["known_object"].to_pylist() == merged.orbits["found_by"].to_pylist()
+    assert max(named["known_separation_arcsec"].to_pylist()) < 0.3
+    assert [name for name in unnamed["known_object"].to_pylist() if name] == ["Hebe"]
 
 
 def test_without_observations_in_the_bucket_what_they_tell_is_null(completed):

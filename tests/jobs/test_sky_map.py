@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.jobs.job_detections import ASKED, JobDetections
+from tasks.jobs.job_detections import ASKED, TRUTH, JobDetections
 from tasks.jobs.sky_map import MOST_TRACKS, mollweide, picture_of_sky
 
 
@@ -23,7 +23,7 @@ def job(n_tracks, *, ra=lambda row: row, dec=0.0):
     )
     nothing = ASKED.empty_table()
     drawn = members.select(["RA_deg", "Dec_deg"])
-    return JobDetections(nothing, len(owner), {"X05": len(owner)}, drawn, 1), members
+    return JobDetections(nothing, len(owner), {"X05": len(owner)}, drawn, 1, TRUTH.empty_table()), members
 
 
 @given(st.floats(-89.0, 89.0))

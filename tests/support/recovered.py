@@ -3,12 +3,14 @@
 from functools import lru_cache
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.engines.interface import STAGES, LinkingProblem
 from tasks.engines.registry import engine_by_name
 from tasks.engines.settings import EngineSettings
+from tasks.engines.tables import OBJECT_ID
 from tasks.jobs.merge_results import FOUND_BY, MergedResults
-from tests.support.job_inputs import observations_of, orbits_of
+from tests.support.job_inputs import observations_of, orbits_of, whole_demo
 
 OBJECTS = ("Hebe", "Eros", "Agamemnon")
 
@@ -34,4 +36,7 @@ def merged_demo() -> tuple[MergedResults, pa.Table]:
         orbits.append(found)
         members.append(own.set_column(column, own.schema.field(column), shifted))
     merged = pa.concat_tables(orbits).combine_chunks(), pa.concat_tables(members).combine_chunks()
-    return MergedResults(*merged, n_before=len(merged[0])), observations
+    truth = whole_demo().truth
+    rows = pc.index_in(observations["obs_id"], truth["obs_id"].combine_chunks()).combine_chunks()
+    known = observations.append_column(OBJECT_ID, truth["object_id"].combine_chunks().take(rows))
+    return MergedResults(*merged, n_before=len(merged[0])), known

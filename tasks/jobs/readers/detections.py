@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.engines.tables import OBSERVATIONS
+from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
 from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
 from tasks.jobs.observatories import located_observatory_codes
@@ -71,6 +71,8 @@ class ObservationColumns:
     filter: str = "filter"
     exposure_id: str = "exposure_id"
     night_id: str = "night_id"
+    #: The truth, where it is known: results are judged by it.
+    object_id: str = "object_id"
 
     @property
     def required(self) -> list[str]:
@@ -125,7 +127,7 @@ def columns_from_items(items: Mapping[str, str], *, name: str) -> ObservationCol
 
 
 def detections_of_table(file: TableFile, columns: ObservationColumns = THOR_COLUMNS) -> pa.Table:
-    """Return the rows of `tables.OBSERVATIONS` that these columns of a file hold; others are left out.
+    """Return the rows of `tables.OBSERVATIONS` that these columns of a file hold; others are left out, but the truth.
 
     Raises
     ------
@@ -149,7 +151,9 @@ def detections_of_table(file: TableFile, columns: ObservationColumns = THOR_COLU
     }
     if columns.obs_id:
         require_unique(file, columns.obs_id, found["obs_id"])
-    return pa.table(found, schema=OBSERVATIONS)
+    table = pa.table(found, schema=OBSERVATIONS)
+    has_truth = columns.object_id and file.has(columns.object_id)
+    return table.append_column(OBJECT_ID, file.strings(columns.object_id)) if has_truth else table
 
 
 def made_ids(file: TableFile) -> pa.Array:
