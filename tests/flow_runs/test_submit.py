@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
+from pydantic import SecretStr
 
 from flows import submit
 from tasks.bucket.layout import JobLayout
 from tasks.jobs.csv_text import csv_from_table
+from tasks.jobs.find_jobs import find_jobs
 from tasks.records.ids import JobId
 from tests.bench.cases import CASES
 from tests.bench.survey import generate_survey
@@ -44,6 +47,24 @@ def test_a_job_that_is_not_waited_for_is_on_the_queue(place: Place, files, unsee
     assert "python -m flows.collect J1" in capsys.readouterr().out
     assert states_of(place.bucket, JobLayout(JobId("J1"))) == dict.fromkeys(("Edlu", "Eros", "Hebe"), "requested")
     assert sorted(rung_for(place.queue)) == ["Edlu", "Eros", "Hebe"]
+
+
+def test_a_form_that_leaves_the_job_id_empty_gets_a_new_one_everywhere(place: Place, files, caplog):
+    caplog.set_level("INFO")
+    _, observations, _, orbits = files
+
+    with temporary_settings({PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}):
+        submit.thor_job.fn(
+            "",
+            observations=Path(observations),
+            orbits=Path(orbits),
+            bucket=place.bucket.url,
+            queue=SecretStr(f"sqlite:///{place.queue}"),
+            wait=False,
+        )
+
+    (job,) = find_jobs(place.bucket)
+    assert f"Job {job.job_id}: 3 tasks are on the queue" in caplog.text
 
 
 def test_bad_input_ends_with_2_and_leaves_nothing_anywhere(place: Place, files, unseen, capsys, tmp_path):
