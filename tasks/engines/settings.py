@@ -38,7 +38,8 @@ class ClusterAndLinkSettings:
     stationary_nights: int = 3
     #: How tracks are found: pairs (pair-seeded track following) or velocity-grid (THOR's own, for comparison).
     algorithm: str = "pairs"
-    #: pairs: by what share of the circular speed objects of the cell differ from the test orbit's velocity, > 0.
+    #: pairs: by what share of the circular speed objects of the cell differ from the test orbit's velocity, > 0; where
+    #: the test orbit has a covariance, that says it instead, as it says the distance spread.
     speed_spread: float = 0.75
     #: pairs: by what share of its distance from the observer they differ from the test orbit's, > 0.
     distance_spread: float = 0.4

@@ -4,7 +4,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.linking.bounds import bounds_of_path, is_seen_at_a_slant, slant_of_path
+from tasks.engines.builtin.linking.bounds import (
+    bounds_of_path,
+    is_seen_at_a_slant,
+    slant_of_path,
+    with_spreads_of_covariance,
+)
 from tasks.engines.builtin.linking.buckets import make_buckets
 from tasks.engines.builtin.linking.cluster_tables import ProjectedDetections, cluster_tables
 from tasks.engines.builtin.linking.find_tracks import Tracks, find_tracks
@@ -66,8 +71,13 @@ def _projected(survey: PreparedSurvey, table: pa.Table) -> ProjectedDetections:
 def _by_pairs(problem: LinkingProblem, path: OrbitPath, projected: ProjectedDetections) -> Tracks:
     """Follow tracks from pairs; the bounds come from the test orbit at the exposures that its cell meets."""
     survey: PreparedSurvey = problem.survey
-    settings = problem.settings.cluster_and_link
     met = np.unique(survey.exposure[projected.obs_index])
+    settings = with_spreads_of_covariance(
+        problem.settings.cluster_and_link,
+        orbit_from_table(problem.test_orbit),
+        path.at(met),
+        problem.settings.range_and_shift.cell_mahalanobis,
+    )
     bounds = bounds_of_path(path.at(met), survey.observer_position[met], survey.observer_velocity[met], settings)
     buckets = make_buckets(
         projected.x,

@@ -7,13 +7,15 @@ the relative velocity and acceleration of object and observer are seen on top of
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.constants import MU_SUN
-from tasks.engines.builtin.linking.orbit_path import OrbitPath
+from tasks.engines.builtin.astrodynamics.two_body import propagate_two_body_partials
+from tasks.engines.builtin.linking.orbit_path import OrbitPath, OrbitState
 from tasks.engines.settings import ClusterAndLinkSettings
 
 FloatArray = NDArray[np.float64]
@@ -39,6 +41,10 @@ class TrackBounds(NamedTuple):
     parallax: float
 
 
+_SPREADS = 0.01, 1.0
+"""Narrowest and widest spread from a covariance. Narrower ones would leave no room for what a cubic does not follow;
+wider ones say that nothing is known, and windows as wide find nothing but chance."""
+
 LARGEST_SLANT = 1.3
 """1 / cos(phase angle) of 40 deg. Some degrees farther, towards the rim of the sphere, tracks on it become crooked."""
 
@@ -49,6 +55,40 @@ def slant_of_path(path: OrbitPath) -> FloatArray:
     cosine = np.abs(np.einsum("ij,ij->i", path.states[:, :3], path.line_of_sight)) / r
     slant: FloatArray = 1.0 / np.maximum(cosine, 1e-9)
     return slant
+
+
+def with_spreads_of_covariance(
+    settings: ClusterAndLinkSettings, orbit: OrbitState, path: OrbitPath, sigmas: float
+) -> ClusterAndLinkSettings:
+    r"""Return the settings with the spreads that a test orbit's covariance states; without one, as they are.
+
+    Parameters
+    ----------
+    path
+        The test orbit at the exposures that its cell meets.
+    sigmas
+        Mahalanobis distance of the cell's edge.
+
+    Notes
+    -----
+    With C(t) = Phi P Phi^T: the distance spread is sigmas times the sigma along the line of sight over the distance,
+    the speed spread sigmas times the largest sigma of the velocity over the circular speed. The largest over the
+    exposures counts, within `_SPREADS`.
+    """
+    if orbit.covariance is None:
+        return settings
+    _, transition = propagate_two_body_partials(orbit.state, path.emission_mjd_tdb - orbit.epoch_mjd_tdb)
+    covariances = transition @ orbit.covariance @ transition.transpose(0, 2, 1)
+    along = np.einsum("ka,kab,kb->k", path.line_of_sight, covariances[:, :3, :3], path.line_of_sight)
+    fastest = np.linalg.eigvalsh(covariances[:, 3:, 3:])[:, -1]
+    circular = np.sqrt(MU_SUN / np.linalg.norm(path.states[:, :3], axis=1))
+    distance_spread = sigmas * float((np.sqrt(np.maximum(along, 0.0)) / path.distance).max())
+    speed_spread = sigmas * float((np.sqrt(np.maximum(fastest, 0.0)) / circular).max())
+    return replace(
+        settings,
+        speed_spread=min(max(speed_spread, _SPREADS[0]), _SPREADS[1]),
+        distance_spread=min(max(distance_spread, _SPREADS[0]), _SPREADS[1]),
+    )
 
 
 def is_seen_at_a_slant(path: OrbitPath) -> bool:
