@@ -7,6 +7,7 @@ import pytest
 
 from tasks.engines.builtin.astrodynamics.orbit_classes import CLASSES
 from tasks.engines.score import OBJECTS, ORBITS
+from tasks.jobs.ades_settings import checked_ades, settings_of_observatory
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.job_detections import detections_from_csv
 from tasks.jobs.output_files import without_row_numbers
@@ -40,6 +41,16 @@ def test_every_column_of_the_members_is_explained(completed):
 
 def test_every_column_of_the_truth_is_explained():
     assert named_in("truth_objects, truth_orbits") == {*OBJECTS.names, "median_mag", *ORBITS.names}
+
+
+def test_the_worked_example_sets_every_key_that_ades_needs():
+    example = (Path(__file__).parents[1] / "docs/worked-example.md").read_text()
+    lines = re.findall(r"^(ades\.[^,\n]+),(.+)$", example, flags=re.MULTILINE)
+
+    settings = settings_of_observatory(checked_ades(dict(lines), name="who.csv"), "X05")
+
+    assert len(lines) == 8
+    assert settings.missing == []
 
 
 def test_every_class_and_file_is_named():

@@ -181,8 +181,9 @@ def _flags(orbits: pa.Table, rms: FloatArray, outliers: FloatArray) -> list[str]
 def _observatories(used: pa.Table, owner: IntArray, count: int) -> pa.Array:
     codes = used["observatory_code"].combine_chunks().dictionary_encode()
     known = codes.is_valid().to_numpy(zero_copy_only=False)
-    pairs = np.unique(np.column_stack([owner[known], codes.indices.drop_null().to_numpy()]), axis=0)
-    return _count_or_null(np.bincount(pairs[:, 0].astype(np.int64), minlength=count))
+    many = max(len(codes.dictionary), 1)
+    pairs = np.unique(owner[known] * many + codes.indices.drop_null().to_numpy())
+    return _count_or_null(np.bincount(pairs // many, minlength=count))
 
 
 def _oppositions(used: pa.Table, owner: IntArray, count: int) -> pa.Array:
