@@ -46,7 +46,10 @@ class Settings(BaseSettings):
     linked_runs: Annotated[
         NonNegativeInt, Field(description="jobs of up to so many tasks show each below the job's run, queued ones too")
     ] = 300
-    thor_python: Annotated[Path | None, Field(description="interpreter that has upstream THOR, for engine thor")] = None
+    thor_python: Annotated[
+        Path | None,
+        Field(description="interpreter that has upstream THOR, for engine thor", validation_alias="THOR_PYTHON"),
+    ] = None
     dask_scheduler_address: Annotated[
         str | None,
         Field(
