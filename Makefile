@@ -39,5 +39,6 @@ environment:
 kernels: environment        # compiled before a test's time limit runs: their sources may have changed since the set-up
 	@$(python) -m tasks.engines.warm_up
 
-services: environment       # a private RabbitMQ, unpacked below .cache; fake-gcs-server comes with its wheel
+services: environment       # a private RabbitMQ and Chromium, unpacked below .cache; fake-gcs-server comes with its wheel
 	@$(python) -m tests.services.rabbitmq install
+	@$(python) -m tests.services.chromium install

@@ -17,6 +17,7 @@ from flows.show_thread import ShowThread
 from tasks import instrument
 from tasks.engines.interface import STAGES, Stage
 from tasks.jobs.run_attempt import Attempt, Ending, StageReport
+from tasks.jobs.task_sight import TaskSight, sight_of_task
 from tasks.records.assignment import Assignment, CancelAsked, FlowRunStarted, Tell
 
 LAST_PATIENCE_SECONDS = 4.5
@@ -45,6 +46,8 @@ class AttemptShow:
         self.ending: Ending | None = None
         self.reports: Mapping[Stage, StageReport] = {}
         self.error: Exception | None = None
+        #: What a picture of the task needs; None: there is nothing to be seen, or nobody wants to see it.
+        self.sight: TaskSight | None = None
         self._tell = tell
         self._began = {stage: threading.Event() for stage in STAGES}
         self._ended = {stage: threading.Event() for stage in STAGES}
@@ -68,6 +71,9 @@ class AttemptShow:
         finally:
             # Of the attempt itself nothing is kept: its tables may be large, and the show be late.
             self.ending, self.error = attempt.ending, attempt.error
+            if self.shows_stages:
+                with instrument.not_shown():
+                    self.sight = sight_of_task(attempt.tables)
             self._over.set()
 
     def _run_stage(self, attempt: Attempt, stage: Stage) -> None:
@@ -145,6 +151,11 @@ class _LinesOfShow(QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         """Take a prepared line."""
         self._show.keep_line(record)
+
+
+def at_leisure(act: Callable[[], None]) -> None:
+    """Have something shown when this process does not compute."""
+    _shows.at_leisure(act)
 
 
 def finish_shows(seconds: float = LAST_PATIENCE_SECONDS) -> None:

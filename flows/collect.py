@@ -1,10 +1,13 @@
 """`thor-collect`: bring a job's outputs home and merge them. `python -m flows.collect JOB --output DIR`."""
 
 import argparse
+import itertools
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
@@ -20,14 +23,17 @@ from tasks.jobs.results import CollectOptions, JobResults, collect_results
 from tasks.records.ids import job_id_from_text
 from tasks.records.manifest import Manifest
 from tasks.records.progress import JobProgress
+from tasks.records.status import Status
 from tasks.settings import settings_from_environment
 
 DEFAULT_OUTPUT = Path("thor_output")
 """Where outputs go when nobody says otherwise: a directory of the job's name in it."""
 
 
-SHOWN_PICTURES = 3
-"""So many of the pictures are put beside the flow run: a page of Prefect should stay below 200 kB."""
+SHOWN_PICTURE_BYTES = 100_000
+"""So much of the pictures is put beside the flow run: a page of Prefect should stay below 200 kB."""
+SHOWN_FAILURES = 50
+"""So many failed tasks stand on that page; the table of tasks has them all."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def collect_job(
     watch = JobWatch(store, layout, manifest.task_ids)
     watch.look()
     results = bring_home(watch, manifest, output=output, options=options)
+    show_results(results, job_id=job_id)
     return Collected(
         **vars(watch.progress),
         recovered_orbits=len(results.merged.orbits),
@@ -87,30 +94,69 @@ def collect_options(config: Path | None, catalogue: Path | None) -> CollectOptio
 def bring_home(
     watch: JobWatch, manifest: Manifest, *, output: Path | None, options: CollectOptions | None = None
 ) -> JobResults:
-    """Collect as a Prefect task, and show what was found."""
+    """Collect as a Prefect task."""
     collect = steps.collect if instrument.is_in_run() else collect_results
     output = (output or DEFAULT_OUTPUT / manifest.job_id).absolute()
     results: JobResults = collect(watch, manifest=manifest, output=output, options=options or CollectOptions())
-    show_results(results, job_id=watch.layout.job_id)
     return results
 
 
-def show_results(results: JobResults, *, job_id: str) -> None:
-    """Put a page of results beside the flow run: tasks, and where the recovered orbits lie."""
+def show_results(results: JobResults, *, job_id: str, totals: Mapping[str, Any] | None = None) -> None:
+    """Put a page of results beside the flow run: totals, failures with their errors, and pictures of the orbits.
+
+    Parameters
+    ----------
+    totals
+        What else is known of the job, such as its completeness where the truth is known.
+    """
     rows = [
         {
             "task": task.task_id,
             "state": task.status.state,
             "attempts": task.status.attempt,
-            "error": (task.status.error or "").splitlines()[0] if task.status.error else "",
+            "error": _first_line(task.status),
         }
         for task in results.tasks
     ]
     key = f"thor-job-{job_id}".lower()
     instrument.show_table(f"{key}-tasks", rows, f"Tasks of job {job_id}")
-    title = f"Job {job_id}: {len(results.merged.orbits)} recovered orbits"
-    pictures = [(picture.title, picture.png) for picture in results.pictures[:SHOWN_PICTURES]]
-    instrument.show_pictures(f"{key}-results", title, pictures)
+    title = f"Job {job_id}: {command_line.counted(len(results.merged.orbits), 'recovered orbit')}"
+    sizes = itertools.accumulate(len(picture.png) for picture in results.pictures)
+    chosen = [picture for picture, size in zip(results.pictures, sizes, strict=True) if size <= SHOWN_PICTURE_BYTES]
+    pictures = [(picture.title, picture.png) for picture in chosen]
+    instrument.show_pictures(f"{key}-results", title, pictures, text=text_of_results(results, totals or {}))
+
+
+def text_of_results(results: JobResults, totals: Mapping[str, Any]) -> str:
+    """Return totals and failures as tables in markdown."""
+    facts: dict[str, object] = {"tasks": len(results.tasks)}
+    facts |= {str(state): count for state, count in Counter(task.status.state for task in results.tasks).items()}
+    facts |= {"recovered_orbits": len(results.merged.orbits), **totals, "files": f"`{results.output}`"}
+    lines = [(name.replace("_", " "), _value(value)) for name, value in facts.items()]
+    parts = [_markdown_table(("of the job", "value"), lines)]
+    failed = [task for task in results.tasks if task.status.state == "failed"]
+    if failed:
+        errors = [(task.task_id, task.status.error_kind, _first_line(task.status)) for task in failed[:SHOWN_FAILURES]]
+        more = f", the first {SHOWN_FAILURES} of them" if len(failed) > SHOWN_FAILURES else ""
+        parts += [
+            f"### {command_line.counted(len(failed), 'failure')}{more}",
+            _markdown_table(("task", "kind", "error"), errors),
+        ]
+    return "\n\n".join(parts)
+
+
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    cells = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _value(value: object) -> str:
+    return f"{value:.1%}" if isinstance(value, float) else str(value)
+
+
+def _first_line(status: Status) -> str:
+    return status.error.splitlines()[0] if status.error else ""
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

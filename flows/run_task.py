@@ -5,6 +5,7 @@ Prefect shows the work and never owns it: the flow here follows an attempt that 
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,7 @@ from prefect.exceptions import CancelledRun
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled
 
-from flows.attempt_show import AttemptShow, RunCancelledError
+from flows.attempt_show import AttemptShow, RunCancelledError, at_leisure
 from tasks import instrument, linked_runs
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.store import Bucket
@@ -28,7 +29,9 @@ from tasks.engines.warm_up import warm_up as warm_up_engine
 from tasks.errors import ThorQueueError
 from tasks.jobs.run_attempt import LONGEST_ERROR, Attempt, StageReport
 from tasks.jobs.task_inputs import SurveyCache
+from tasks.jobs.task_sight import TaskSight
 from tasks.records.assignment import Assignment, AttemptReleased, AttemptSucceeded, Tell
+from tasks.records.ids import TaskId
 from tasks.settings import Settings, settings_from_environment
 
 _on_show: contextvars.ContextVar[AttemptShow] = contextvars.ContextVar("attempt_on_show")
@@ -54,6 +57,8 @@ def thor_task(job_id: str, task_id: str, attempt: int) -> State[None] | None:  #
     except RunCancelledError:
         return Cancelled(message="Cancelled in Prefect; its worker ends the task.")
     show_stages(show)
+    if show.sight is not None:
+        at_leisure(functools.partial(show_picture, show.sight, flow_run_id, task_id=show.assignment.task_id))
     if not isinstance(show.ending, AttemptSucceeded):
         raise TaskDidNotSucceedError(getattr(show.ending, "error", "it did not end"))
     return None
@@ -123,6 +128,17 @@ def show_stages(show: AttemptShow) -> None:
     task = show.assignment
     title = f"Task {task.task_id} of job {task.job_id}, attempt {task.attempt} by worker {task.worker}"
     instrument.show_table("thor-task-stages", rows, f"{title}: what each stage took and gave")
+
+
+def show_picture(sight: TaskSight, flow_run_id: UUID, *, task_id: TaskId) -> None:
+    """Put a picture of the task beside its flow run, which may be over."""
+    from tasks.jobs.task_plots import picture_of_task  # noqa: PLC0415 (matplotlib: 40 MB that only a picture needs)
+
+    title = f"Task {task_id}"
+    caption = "The cell in the co-rotating frame, velocities of its clusters, residuals of the recovered orbits."
+    markdown = instrument.page_of_pictures(title, [(caption, picture_of_task(sight))])
+    with linked_runs.hasty_client() as client:
+        linked_runs.make_page(client, flow_run_id, key="thor-task-pictures", markdown=markdown, description=title)
 
 
 def warm_up() -> None:

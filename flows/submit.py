@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pydantic import SecretStr
 
 from flows import command_line, job_show, summary
-from flows.collect import add_catalogue_option, bring_home, collect_options
+from flows.collect import add_catalogue_option, bring_home, collect_options, show_results
 from flows.local_processes import PrefectServer, local_workers, prefect_server
 from flows.monitor import follow
 from flows.reporter import reporter, reporter_for_terminal, use_reporter
@@ -106,14 +106,16 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     with instrument.forwarded_logs(), local_workers(count, settings, store.url) as fleet:
         manifest = submit_job(submit_steps(submission, settings))
         reporter().say(f"Job {job_id}: {len(manifest.task_ids)} tasks are on the queue; bucket {store.url}")
+        instrument.tell_event("thor.job.submitted", subject=f"thor.job.{job_id}", tasks=len(manifest.task_ids))
         watch = JobWatch(store, submission.layout, manifest.task_ids)
         if not wait:
             job_show.show_submitted(watch, parent)
             return Completed(message=f"submitted {len(manifest.task_ids)} tasks")
         was_cancelled = follow(watch, each_look=fleet.keep if count else None, parent_run_id=parent)
-        results = bring_home(watch, manifest, output=output, options=options)
+        outcome = JobOutcome(manifest, inputs, bring_home(watch, manifest, output=output, options=options))
+        show_outcome(outcome)
         job_show.settle(watch, parent)
-    return ended(watch, JobOutcome(manifest, inputs, results), was_cancelled=was_cancelled)
+    return ended(watch, outcome, was_cancelled=was_cancelled)
 
 
 def settings_with(*, bucket: str | None, queue: SecretStr | None) -> Settings:
@@ -149,16 +151,20 @@ def submit_steps(submission: Submission, settings: Settings) -> SubmitSteps:
     return SubmitSteps(submission, open_publisher)
 
 
+def show_outcome(outcome: JobOutcome) -> None:
+    """Put what came of the job beside its run; with completeness where the truth is known."""
+    if instrument.is_in_run():
+        totals = summary.report_of(outcome)["totals"]
+        show_results(outcome.results, job_id=outcome.manifest.job_id, totals=totals)
+
+
 def ended(watch: JobWatch, outcome: JobOutcome, *, was_cancelled: bool) -> State[None]:
     """Tell what came of the job; the run is red when a task failed, and its results are there all the same."""
     _tell_outcome.get()(outcome)
     failed = watch.progress.failed
     message = f"{watch.progress.succeeded} of {watch.progress.total} tasks succeeded"
-    instrument.tell_event(
-        "thor.job.failed" if failed else "thor.job.succeeded",
-        subject=f"thor.job.{outcome.manifest.job_id}",
-        message=message,
-    )
+    how = "cancelled" if was_cancelled else "failed" if failed else "succeeded"
+    instrument.tell_event(f"thor.job.{how}", subject=f"thor.job.{outcome.manifest.job_id}", message=message)
     if was_cancelled:
         return Cancelled(message=message)
     return Failed(message=message) if failed else Completed(message=message)

@@ -168,14 +168,15 @@ def show_text(key: str, markdown: str, description: str) -> None:
     )
 
 
-def show_pictures(key: str, title: str, pictures: Sequence[tuple[str, bytes]]) -> None:
-    """Put pictures (title, PNG) on one page beside the run."""
-    shown = [f"![{name}](data:image/png;base64,{base64.b64encode(body).decode()})" for name, body in pictures]
-    _show_if_possible(
-        lambda: create_markdown_artifact(
-            markdown="\n\n".join([f"## {title}", *shown]), key=artifact_key(key), description=title
-        )
-    )
+def show_pictures(key: str, title: str, pictures: Sequence[tuple[str, bytes]], *, text: str = "") -> None:
+    """Put text and pictures (title, PNG) on one page beside the run."""
+    show_text(key, page_of_pictures(title, pictures, text=text), title)
+
+
+def page_of_pictures(title: str, pictures: Sequence[tuple[str, bytes]], *, text: str = "") -> str:
+    """Return a page in markdown with the pictures in it."""
+    shown = [f"{name}\n\n![{name}](data:image/png;base64,{base64.b64encode(body).decode()})" for name, body in pictures]
+    return "\n\n".join([f"## {title}", *([text] if text else []), *shown])
 
 
 def tell_event(name: str, *, subject: str, **details: str | float | None) -> None:

@@ -147,6 +147,18 @@ def set_progress(client: SyncPrefectClient, bar_id: UUID, percent: float) -> Non
     client.update_artifact(bar_id, ArtifactUpdate(data=percent))
 
 
+def make_page(client: SyncPrefectClient, flow_run_id: UUID, *, key: str, markdown: str, description: str) -> None:
+    """Put a page beside a flow run, be it over or not."""
+    request = ArtifactCreate(
+        type="markdown",
+        key=instrument.artifact_key(key),
+        description=description,
+        data=markdown,
+        flow_run_id=flow_run_id,
+    )
+    client.create_artifact(request)
+
+
 def tags_of(job_id: JobId, task_id: TaskId) -> list[str]:
     """Return the tags by which people find the runs of a task."""
     return [f"job:{job_id}", f"task:{task_id}"]

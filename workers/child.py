@@ -1,5 +1,8 @@
 """`python -m workers.child`: the process that computes. Started by the supervisor, it stays warm over many tasks."""
 
+import os
+import sys
+
 from flows.attempt_show import finish_shows
 from flows.run_task import run_assignment, warm_up
 from tasks.settings import settings_from_environment
@@ -15,3 +18,6 @@ def prepare() -> RunAssignment:
 if __name__ == "__main__":
     main(prepare, memory_bytes=settings_from_environment().child_memory_bytes)
     finish_shows()
+    # A thread that still shows something must not be cut off in the midst of C++: the interpreter's end would abort.
+    sys.stderr.flush()
+    os._exit(0)

@@ -136,6 +136,11 @@ class Attempt:
             done = "Took from its checkpoint" if resumed else "Computed"
             logger.info("%s %s in %.3f s: %s.", done, stage, seconds, counts or "no counts")
 
+    @property
+    def tables(self) -> Mapping[str, pa.Table]:
+        """What the stages have given so far."""
+        return self._tables
+
     def _compute(self, run_stage: RunStage) -> None:
         self._require_inputs()
         for stage in STAGES:

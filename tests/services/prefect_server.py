@@ -32,6 +32,8 @@ class PrivatePrefect:
         environment = {
             **os.environ,
             "PREFECT_HOME": str(self.home),
+            "PREFECT_UI_API_URL": self.url,  # where the pages ask
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }
