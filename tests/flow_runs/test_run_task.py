@@ -132,7 +132,7 @@ def test_people_see_a_flow_run_with_one_subflow_per_stage(job, prefect):
     assert {run.state.type.value for run in [outer, *stages]} == {"COMPLETED"}
 
 
-def test_people_see_the_log_of_the_task_and_a_table_of_its_stages(job, prefect):
+def test_people_see_the_log_of_the_task_a_table_of_its_stages_and_a_picture(job, prefect):
     supervisor = Supervisor()
 
     supervisor.run(job)
@@ -142,9 +142,13 @@ def test_people_see_the_log_of_the_task_and_a_table_of_its_stages(job, prefect):
     assert any("Computed cluster_and_link in" in message for message in logs_of(stages[1].id))
     with get_client(sync_client=True) as client:
         of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[outer.id]))
-        (artifact,) = client.read_artifacts(artifact_filter=of_run)
-    assert (artifact.key, artifact.type) == ("thor-task-stages", "table")
-    assert [stage for stage in STAGES if stage not in artifact.data] == []
+        found = {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=of_run)}
+    assert {key: each.type for key, each in found.items()} == {
+        "thor-task-stages": "table",
+        "thor-task-pictures": "markdown",
+    }
+    assert [stage for stage in STAGES if stage not in found["thor-task-stages"].data] == []
+    assert len(found["thor-task-pictures"].data) < 200_000
 
 
 def test_a_task_that_fails_is_told_to_the_supervisor_and_red_in_the_ui(job, prefect):
