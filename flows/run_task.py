@@ -27,6 +27,7 @@ from tasks.compute import map_blocks_on_cluster, map_blocks_on_threads
 from tasks.engines.interface import STAGES, MapBlocks, Stage
 from tasks.engines.warm_up import warm_up as warm_up_engine
 from tasks.errors import ThorQueueError
+from tasks.jobs.claims import ClaimsCache
 from tasks.jobs.run_attempt import LONGEST_ERROR, Attempt, StageReport
 from tasks.jobs.task_inputs import SurveyCache
 from tasks.jobs.task_sight import TaskSight
@@ -167,6 +168,7 @@ def run_assignment(assignment: Assignment, *, tell: Tell, await_lease: Callable[
         tell=tell,
         await_lease=await_lease,
         surveys=_surveys(settings.survey_cache_bytes),
+        claims=_claims(),
         map_blocks=_map_blocks(settings),
     )
     if settings.instrumentation == "off":
@@ -224,6 +226,11 @@ def _linked_run(client: SyncPrefectClient, task: Assignment) -> FlowRun | None:
 @lru_cache(maxsize=4)
 def _bucket(url: str) -> Bucket:
     return open_bucket_from_settings(settings_from_environment(), url)
+
+
+@lru_cache(maxsize=1)
+def _claims() -> ClaimsCache:
+    return ClaimsCache()
 
 
 @lru_cache(maxsize=1)

@@ -73,6 +73,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     wait: bool = True,  # noqa: FBT001, FBT002 (a check box)
     number: int | None = None,
     catalogue: Path | None = None,
+    claim_observations: bool = False,  # noqa: FBT001, FBT002 (a check box)
 ) -> State[None]:
     """Run a job from its inputs to its results.
 
@@ -91,10 +92,12 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         wait: Follow the job and collect its results; otherwise it is only submitted.
         number: How many test orbits to choose with "auto"; empty: as many as cover nine in ten objects of each group.
         catalogue: File of orbits of known objects, in the form of test orbits; empty: nothing is attributed.
+        claim_observations: Leave out of later tasks the observations that earlier ones linked with confidence.
     """
     job_id = new_job_id(job_id)  # a form in the UI that is left empty gives ""
     settings = settings_with(bucket=bucket, queue=queue)
-    inputs, options = inputs_of(observations, orbits, config, number), collect_options(None, catalogue)
+    inputs = inputs_of(observations, orbits, config, number, claim_observations=claim_observations)
+    options = collect_options(None, catalogue)
     for note in inputs.notes:
         reporter().say(note)
     store = open_bucket_from_settings(settings, bucket)
@@ -126,15 +129,22 @@ def settings_with(*, bucket: str | None, queue: SecretStr | None) -> Settings:
 
 
 def inputs_of(
-    observations: Path | None, orbits: Path | None, config: Path | None, number: int | None = None
+    observations: Path | None,
+    orbits: Path | None,
+    config: Path | None,
+    number: int | None = None,
+    *,
+    claim_observations: bool = False,
 ) -> JobInputs:
     """Read and check the inputs; files that were read just before are not read again."""
     if number is not None and (orbits != AUTO or number < 1):
         raise BadInputError(f"Cannot choose {number} test orbits: give 1 or more, with orbits 'auto' only.")
     if observations is not None and orbits is not None:
-        return read_inputs(InputFiles(observations, orbits, config, number))
+        return read_inputs(InputFiles(observations, orbits, config, number, claim_observations))
     if observations is not None or orbits is not None:
         raise BadInputError("Cannot submit a job: give both observations and orbits, or neither for the demo.")
+    if claim_observations:
+        raise BadInputError("Cannot claim observations of the demo: each of its test orbits is there for one object.")
     return demo_inputs(config)
 
 
@@ -183,6 +193,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--orbits", metavar="FILE", type=Path, help="test orbits, THOR's csv or parquet, or `auto`: chosen"
     )
     parser.add_argument("--number", metavar="N", type=int, help="test orbits to choose with `--orbits auto`")
+    parser.add_argument(
+        "--claim-observations",
+        action="store_true",
+        help="leave out of later tasks what earlier ones linked with confidence (docs/test-orbits.md)",
+    )
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings, csv of key,value (default: defaults)")
     parser.add_argument("--job-id", metavar="ID", help="names the job (default: a new one from the time)")
     command_line.add_bucket_option(parser)
@@ -216,7 +231,13 @@ def submit(options: argparse.Namespace) -> int:
     """Submit the job that the options describe; return the exit code."""
     use_reporter(reporter_for_terminal())
     # Bad input ends here, before anything is started.
-    inputs_of(options.observations, options.orbits, options.config, options.number)
+    inputs_of(
+        options.observations,
+        options.orbits,
+        options.config,
+        options.number,
+        claim_observations=options.claim_observations,
+    )
     collect_options(None, options.catalogue)
     job_id = new_job_id(options.job_id, prefix="job" if options.observations else "demo")
     try:
@@ -233,6 +254,7 @@ def submit(options: argparse.Namespace) -> int:
             wait=not options.no_wait,
             number=options.number,
             catalogue=options.catalogue,
+            claim_observations=options.claim_observations,
         )
     except KeyboardInterrupt:
         reporter().say(f"Interrupted. The job goes on with the same command and --job-id {job_id}.")

@@ -1,5 +1,6 @@
 """Object names: this module spells every one of a job. Nobody else does."""
 
+import re
 from dataclasses import dataclass
 
 from tasks.errors import BadInputError
@@ -72,6 +73,18 @@ class JobLayout:
         """Everything of every task lies below it."""
         return f"{self.prefix}tasks/"
 
+    @property
+    def claims_prefix(self) -> str:
+        """Every claim of every task lies below it: apart from the tasks, so that a short listing names them all."""
+        return f"{self.prefix}claims/"
+
+    def claim_from_name(self, name: str) -> tuple[TaskId, int] | None:
+        """Return task and attempt whose claim the object `name` is, or None when it is no claim of this job."""
+        task_id, _, leaf = name.removeprefix(self.claims_prefix).partition("/")
+        number = leaf.removesuffix(".json")
+        is_claim = name == f"{self.claims_prefix}{task_id}/{number}.json" and re.fullmatch("[1-9][0-9]{0,8}", number)
+        return (TaskId(task_id), int(number)) if is_claim and is_safe_id(task_id) else None
+
     def task(self, task_id: TaskId) -> "TaskLayout":
         """Object names of one task of the job."""
         return TaskLayout(job=self, task_id=task_id)
@@ -131,6 +144,10 @@ class TaskLayout:
     def outputs_prefix(self) -> str:
         """What the task brings back."""
         return f"{self.prefix}outputs/"
+
+    def claim(self, attempt: int) -> str:
+        """Return the name of what this attempt claims, JSON; written once."""
+        return f"{self.job.claims_prefix}{self.task_id}/{attempt}.json"
 
     def checkpoint(self, stage: str, file_name: str) -> str:
         """One file that a finished stage left."""

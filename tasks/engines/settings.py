@@ -116,6 +116,19 @@ class MergeAndExtendSettings:
 
 
 @dataclass(frozen=True)
+class ClaimSettings:
+    """Which observations a task takes from the tasks after it. The queue does it, around whichever engine."""
+
+    #: Leave out what earlier tasks of the job linked with confidence.
+    observations: bool = False
+    #: Confidence: fewest detections and nights of an orbit, shortest arc (days), and largest reduced chi^2.
+    min_observations: int = 8
+    min_nights: int = 4
+    min_arc_days: float = 3.0
+    max_reduced_chi2: float = 2.0
+
+
+@dataclass(frozen=True)
 class EngineSettings:
     """All settings of an engine run. Defaults fit a main-belt search in a ground-based survey."""
 
@@ -132,6 +145,7 @@ class EngineSettings:
     )
     orbit_determination: OrbitDeterminationSettings = field(default_factory=OrbitDeterminationSettings)
     merge_and_extend: MergeAndExtendSettings = field(default_factory=MergeAndExtendSettings)
+    claims: ClaimSettings = field(default_factory=ClaimSettings)
 
 
 def settings_from_items(items: Mapping[str, str]) -> EngineSettings:

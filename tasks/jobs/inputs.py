@@ -43,6 +43,8 @@ class InputFiles:
     config: Path | None = None
     #: Test orbits to choose when `orbits` is `AUTO`; None: as many as cover what is in the field.
     number: int | None = None
+    #: Leave out of later tasks what earlier ones linked with confidence, whatever the config says.
+    claim_observations: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ def read_inputs(files: InputFiles) -> JobInputs:
 @lru_cache(maxsize=1)
 def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> JobInputs:
     config = read_config(files.config) if files.config else Config()
+    if files.claim_observations:
+        claims = dataclasses.replace(config.settings.claims, observations=True)
+        config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, claims=claims))
     detections = read_detections(files.observations, config.observations_format)
     notes = detections.notes
     if files.orbits == AUTO:

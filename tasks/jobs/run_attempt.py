@@ -4,6 +4,7 @@ The attempt never writes the status: it tells the supervisor, who owns the lease
 """
 
 import contextlib
+import dataclasses
 import io
 import logging
 import platform
@@ -22,6 +23,7 @@ from tasks.engines.interface import STAGES, MapBlocks, Stage, StageResult, map_b
 from tasks.errors import BucketUnavailableError, PermanentTaskError, TaskInputError, TransientTaskError
 from tasks.jobs.attempt_log import logging_to
 from tasks.jobs.checkpoints import load_checkpoint, save_checkpoint
+from tasks.jobs.claims import ClaimsCache, TaskClaims, begin_claims
 from tasks.jobs.finish import ERROR_MESSAGE
 from tasks.jobs.out_of_memory import is_out_of_memory
 from tasks.jobs.output_files import files_from_tables
@@ -73,7 +75,7 @@ def peak_memory_bytes() -> int:
 class Attempt:
     """One attempt. `run` may be called again after it was interrupted by something else than the task: it goes on."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (collaborators)
         self,
         assignment: Assignment,
         *,
@@ -81,6 +83,7 @@ class Attempt:
         tell: Tell,
         await_lease: Callable[[], None],
         surveys: SurveyCache,
+        claims: ClaimsCache | None = None,
         map_blocks: MapBlocks = map_blocks_in_turn,
     ) -> None:
         self.assignment = assignment
@@ -94,6 +97,9 @@ class Attempt:
         self._tell = tell
         self._await_lease = await_lease
         self._surveys = surveys
+        self._claims_cache = claims or ClaimsCache()
+        #: What other tasks claim; None: the config does not ask for it.
+        self._claims: TaskClaims | None = None
         self._map_blocks = map_blocks
         self._outputs: OutputPrefix | None = None
         self._inputs: TaskInputs | None = None
@@ -158,8 +164,19 @@ class Attempt:
         with self._own_errors():
             self._require_outputs()
             inputs = download_inputs(self._bucket, self.task, surveys=self._surveys, map_blocks=self._map_blocks)
+            inputs = self._with_claims(inputs)
         logger.info("Engine %s on %d observations.", inputs.engine_title, inputs.n_observations)
         return inputs
+
+    def _with_claims(self, inputs: TaskInputs) -> TaskInputs:
+        """Find out what other tasks claim, where the config asks for it; checkpoints depend on it."""
+        settings = inputs.problem.settings.claims
+        if not settings.observations:
+            return inputs
+        self._claims = begin_claims(
+            self._bucket, self.task, settings, n_observations=inputs.n_observations, cache=self._claims_cache
+        )
+        return dataclasses.replace(inputs, fingerprint=f"{inputs.fingerprint}-{self._claims.fingerprint}")
 
     def _from_checkpoint(self, stage: Stage) -> tuple[StageResult, float, bool] | None:
         found = None
@@ -173,6 +190,8 @@ class Attempt:
         began = time.perf_counter()
         result: StageResult = getattr(inputs.engine, stage)(inputs.problem, self._tables)
         seconds = time.perf_counter() - began
+        if self._claims is not None and stage == "range_and_shift":
+            result = self._claims.without_claimed(result)
         if stage != STAGES[-1]:
             try:
                 save_checkpoint(
@@ -185,7 +204,12 @@ class Attempt:
 
     def _uploaded_success(self) -> AttemptSucceeded:
         files = {**files_from_tables(self._tables), THOR_LOG: self._log.getvalue().encode()}
-        return AttemptSucceeded(outputs=self._uploaded(files))
+        if self._claims is None:
+            return AttemptSucceeded(outputs=self._uploaded(files))
+        # Outputs before the claim, the claim before the status, which alone makes it count.
+        outputs = self._uploaded({**files, **self._claims.files(self.reports["range_and_shift"].counts)})
+        self._claims.claim(self._tables, attempt=self.assignment.attempt)
+        return AttemptSucceeded(outputs=outputs)
 
     def _uploaded(self, files: Mapping[str, bytes]) -> tuple[OutputObject, ...]:
         """Upload; when the bucket does not answer, again, since each time the lease is confirmed before."""

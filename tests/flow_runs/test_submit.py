@@ -141,6 +141,20 @@ def test_a_number_belongs_to_orbits_that_are_chosen(place: Place, files, unseen,
     assert "give 1 or more, with orbits 'auto' only" in capsys.readouterr().err
 
 
+def test_claiming_observations_is_a_setting_of_the_job(place: Place, files, unseen):
+    assert run(*files, *place.options, "--job-id", "J1", "--no-wait", "--claim-observations") == 0
+    assert run(*files, *place.options, "--job-id", "J2", "--no-wait") == 0
+
+    asked, not_asked = (place.bucket.read(JobLayout(JobId(job)).config).body.decode() for job in ("J1", "J2"))
+    assert "claims.observations,True\n" in asked
+    assert "claims.observations,False\n" in not_asked
+
+
+def test_the_demo_claims_nothing(place: Place, unseen, capsys):
+    assert run("--claim-observations", *place.options) == 2
+    assert "Cannot claim observations of the demo" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_job_with_a_task_that_fails_ends_with_1_and_brings_the_rest_home(
