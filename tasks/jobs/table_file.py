@@ -79,6 +79,13 @@ class TableFile:
         if not pa.types.is_string(column.type):
             if pa.types.is_floating(column.type):
                 raise self.error(name, 0, column[0].as_py(), "text: written as numbers, ids lose leading zeros")
+            if not (
+                pa.types.is_integer(column.type) or pa.types.is_large_string(column.type) or column.type == pa.null()
+            ):
+                raise BadInputError(
+                    f"Cannot use {self.name}: column {name!r} is of type {column.type}, expected text. "
+                    "Write it as strings."
+                )
             column = column.cast(pa.string())
         return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
 
@@ -182,7 +189,7 @@ def table_from_bytes(body: bytes, *, name: str) -> TableFile:
         return csv_from_bytes(body, name=name)
     try:
         return TableFile(name, _plain(pyarrow.parquet.read_table(pa.BufferReader(body))))
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).rstrip(".")
         raise BadInputError(f"Cannot read {name}: {reason}. Expected a parquet table.") from error
 
@@ -197,7 +204,7 @@ def csv_from_bytes(body: bytes, *, name: str) -> TableFile:
     """
     try:
         return TableFile(name, _text_columns(body))
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).removeprefix("CSV parse error: ").splitlines()[0].rstrip(".")
         raise BadInputError(f"Cannot read {name}: {reason}. Expected a csv table, UTF-8, with a header.") from error
 

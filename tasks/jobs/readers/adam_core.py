@@ -11,7 +11,7 @@ import pyarrow.parquet
 from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
 from tasks.jobs.readers.detections import ObservationColumns, detections_of_table
-from tasks.jobs.table_file import TableFile, read_table_file, require_unique
+from tasks.jobs.table_file import ANY_NUMBER, TableFile, read_table_file, require_unique
 
 NANOSECONDS_PER_DAY = 86_400_000_000_000
 
@@ -94,7 +94,7 @@ def time_scale_of(schema: pa.Schema, name: str, file_name: str) -> TimeScale:
 def _numbers(file: TableFile, name: str) -> pa.Array:
     if not file.has(name):
         return pa.nulls(len(file.table), pa.float64())
-    return file.table[name].combine_chunks()
+    return file.numbers_or_null(name, ANY_NUMBER)
 
 
 def _cos(angles_deg: pa.Array) -> pa.Array:

@@ -43,7 +43,7 @@ def read_ades_xml(body: bytes, *, name: str) -> TableFile:
             elif element.tag in OTHER_OBSERVATIONS:
                 rows.append({"stn": station})
                 element.clear()
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that nobody knows
         raise BadInputError(f"Cannot read {name}: {error}. Expected well-formed ADES XML.") from error
     if not rows:
         raise BadInputError(f"Cannot use {name}: it has no observations, expected at least one <optical>.")

@@ -39,6 +39,8 @@ MAGNITUDE = re.compile(r" *(\d{1,2}(?:\.\d*)?) *")
 OF_LINE = re.compile(rb"[^\r\n]{14}[^\r\n]\d{4} \d\d \d\d")
 """What the beginning of a line of 80 columns looks like."""
 
+FIRST_YEAR, LAST_YEAR = 1800, 2199
+
 MJD_ORDINAL = 678576
 """Python's ordinal of 1858-11-17, MJD 0."""
 
@@ -111,10 +113,12 @@ def _observations(lines: list[str], name: str) -> Iterator[Observation]:
 
 def _mjd_utc(name: str, number: int, line: str) -> float:
     found = TIME.fullmatch(line[15:32])
-    expected = "a time such as 2026 11 25.12345"
+    expected = "a time such as 2026 11 25.12345, years 1800 to 2200"
     if found is None:
         raise _error(name, number, line, (16, 32), expected)
     year, month, day = int(found[1]), int(found[2]), float(found[3])
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise _error(name, number, line, (16, 32), expected)
     try:
         ordinal = dt.date(year, month, int(day)).toordinal()
     except ValueError:
