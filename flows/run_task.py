@@ -3,21 +3,20 @@
 Prefect shows the work and never owns it: the flow here follows an attempt that goes on whatever becomes of it.
 """
 
-import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from prefect import flow, tags
+from prefect import Flow, flow, tags
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import SyncClientContext
 from prefect.exceptions import CancelledRun
 from prefect.flow_engine import run_flow
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.attempt_show import AttemptShow, RunCancelledError, at_leisure
 from tasks import instrument, linked_runs
@@ -42,6 +41,76 @@ class TaskDidNotSucceedError(Exception):
     """Colours the flow run: how the attempt ended has been told to the supervisor already."""
 
 
+@flow(
+    name="range_and_shift",
+    flow_run_name="{task_id}",
+    description="Keep the cell around the test orbit, project it on the co-rotating plane.",
+)
+def range_and_shift(task_id: str) -> State[Any]:  # noqa: ARG001 (in the run's name)
+    """Show stage 1 of the attempt at work."""
+    return shown_stage("range_and_shift")
+
+
+@flow(
+    name="cluster_and_link",
+    flow_run_name="{task_id}",
+    description="Find sets of detections on smooth tracks in that plane.",
+)
+def cluster_and_link(task_id: str) -> State[Any]:  # noqa: ARG001 (in the run's name)
+    """Show stage 2 of the attempt at work."""
+    return shown_stage("cluster_and_link")
+
+
+@flow(name="initial_orbit_determination", flow_run_name="{task_id}", description="Give each cluster a first orbit.")
+def initial_orbit_determination(task_id: str) -> State[Any]:  # noqa: ARG001 (in the run's name)
+    """Show stage 3 of the attempt at work."""
+    return shown_stage("initial_orbit_determination")
+
+
+@flow(
+    name="orbit_determination",
+    flow_run_name="{task_id}",
+    description="Differentially correct the orbits with the full force model.",
+)
+def orbit_determination(task_id: str) -> State[Any]:  # noqa: ARG001 (in the run's name)
+    """Show stage 4 of the attempt at work."""
+    return shown_stage("orbit_determination")
+
+
+@flow(
+    name="merge_and_extend",
+    flow_run_name="{task_id}",
+    description="Assign each detection to one orbit, add what was missed, merge.",
+)
+def merge_and_extend(task_id: str) -> State[Any]:  # noqa: ARG001 (in the run's name)
+    """Show stage 5 of the attempt at work."""
+    return shown_stage("merge_and_extend")
+
+
+STAGE_FLOWS: Mapping[Stage, Flow[[str], State[Any]]] = {
+    "range_and_shift": range_and_shift,
+    "cluster_and_link": cluster_and_link,
+    "initial_orbit_determination": initial_orbit_determination,
+    "orbit_determination": orbit_determination,
+    "merge_and_extend": merge_and_extend,
+}
+
+
+def shown_stage(stage: Stage) -> State[Any]:
+    """Wait, in a stage's flow, until the stage has ended, and return how: with what it took and gave, or its error."""
+    show = _on_show.get()
+    flow_run_id = instrument.flow_run_id()
+    assert flow_run_id is not None  # noqa: S101 (this is a flow run)
+    try:
+        show.await_end(stage, flow_run_id)
+    except RunCancelledError:
+        return Cancelled(message="Cancelled with its task.")
+    report = show.reports.get(stage)
+    if report is None:
+        return Failed(message=f"{type(show.error).__name__}: {show.error}"[:LONGEST_ERROR])
+    return Completed(message=f"{report.seconds:.3f} s: {words_from_counts(report)}")
+
+
 @flow(name=linked_runs.TASK_FLOW, flow_run_name="{task_id} attempt {attempt}", description="One test orbit of a job.")
 def thor_task(job_id: str, task_id: str, attempt: int) -> State[None] | None:  # noqa: ARG001 (people see them)
     """Show an attempt: a run for each stage, then a table of what each did."""
@@ -53,7 +122,7 @@ def thor_task(job_id: str, task_id: str, attempt: int) -> State[None] | None:  #
     show.begin(flow_run_id, is_cancelled=lambda: linked_runs.is_cancelled(client, flow_run_id))
     try:
         if show.shows_stages:
-            follow_stages(show, client, flow_run_id)
+            follow_stages(show)
         show.await_ending()
     except RunCancelledError:
         return Cancelled(message="Cancelled in Prefect; its worker ends the task.")
@@ -65,48 +134,19 @@ def thor_task(job_id: str, task_id: str, attempt: int) -> State[None] | None:  #
     return None
 
 
-def follow_stages(show: AttemptShow, client: SyncPrefectClient, flow_run_id: UUID) -> None:
-    """Show each stage as a run below the attempt's: from its beginning to its end, or afterwards at once."""
-    task = show.assignment
-    parent: UUID | None = None
+def follow_stages(show: AttemptShow) -> None:
+    """Show each stage as a subflow, from its beginning to its end.
+
+    Raises
+    ------
+    RunCancelledError
+        Somebody cancelled the task's run.
+    """
     for stage in STAGES:
         if not show.await_beginning(stage):
             break
-        parent = parent or linked_runs.make_parent(client, flow_run_id, name="stages")
-        state = stage_end(show, stage) if show.has_ended(stage) else linked_runs.state_of(StateType.RUNNING)
-        run_id = linked_runs.make_stage_run(
-            client,
-            parent,
-            flow=stage,
-            name=task.task_id,
-            tags=linked_runs.tags_of(task.job_id, task.task_id),
-            state=state,
-        )
-        with stage_cancelled_with(client, run_id):
-            show.await_end(stage, run_id)
-        if state["type"] == StateType.RUNNING.value:
-            linked_runs.set_state(client, run_id, stage_end(show, stage))
-    if parent is not None:
-        linked_runs.end_parent(client, parent)
-
-
-def stage_end(show: AttemptShow, stage: Stage) -> dict[str, Any]:
-    """Return how a stage ended, as a state: with what it took and gave, or its error."""
-    report = show.reports.get(stage)
-    if report is None:
-        error = show.error
-        return linked_runs.state_of(StateType.FAILED, f"{type(error).__name__}: {error}"[:LONGEST_ERROR])
-    return linked_runs.state_of(StateType.COMPLETED, f"{report.seconds:.3f} s: {words_from_counts(report)}")
-
-
-@contextlib.contextmanager
-def stage_cancelled_with(client: SyncPrefectClient, run_id: UUID) -> Iterator[None]:
-    """Mark the stage's run as cancelled when the block ends so."""
-    try:
-        yield
-    except RunCancelledError:
-        linked_runs.set_state(client, run_id, linked_runs.state_of(StateType.CANCELLED))
-        raise
+        if STAGE_FLOWS[stage](show.assignment.task_id, return_state=True).is_cancelled():
+            raise RunCancelledError
 
 
 def words_from_counts(report: StageReport) -> str:

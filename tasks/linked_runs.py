@@ -1,7 +1,7 @@
-"""The flow runs that people see of tasks, made by single requests: an attempt's below its job's, stages below that.
+"""The flow runs that people see of tasks, each attempt's below its job's, made and read by single requests.
 
-Prefect's engine takes eight requests for a subflow, and these take two. Whoever comes first makes an attempt's run: the
-client, which shows it as queued, or the worker. All may raise what Prefect and httpx raise: the caller goes on unseen.
+Whoever comes first makes an attempt's run: the client, which shows it as queued, or the worker. All may raise what
+Prefect and httpx raise: the caller goes on unseen.
 """
 
 import contextlib
@@ -71,26 +71,6 @@ def make_attempt_run(
         "state": {"type": StateType.PENDING.value, "name": state_name},
     }
     return FlowRun.model_validate(client.request("POST", "/flow_runs/", json=run).json())
-
-
-def make_stage_run(
-    client: SyncPrefectClient,
-    parent_id: UUID,
-    *,
-    flow: str,
-    name: str,
-    tags: Sequence[str],
-    state: dict[str, Any],
-) -> UUID:
-    """Return a new flow run of a stage, in that state."""
-    run = {
-        "name": name,
-        "flow_id": str(_flow_id(client, flow)),
-        "parent_task_run_id": str(parent_id),
-        "tags": list(tags),
-        "state": state,
-    }
-    return UUID(client.request("POST", "/flow_runs/", json=run).json()["id"])
 
 
 def state_of(kind: StateType, message: str | None = None, *, name: str | None = None) -> dict[str, Any]:
