@@ -6,9 +6,10 @@ bucket/    the truth: object names, and a store with compare-and-swap (Google Cl
 broker/    the bell: a queue of messages (RabbitMQ, SQLite)
 engines/   the numerics: detections and a test orbit in, recovered orbits out
 compute    dask: blocks of exposures on threads or on a cluster
-jobs/      the order of writes: submit, claim, finish, collect
+jobs/      the order of writes: submit, claim, finish, collect; files in, tables and plots out
 bootstrap  builds clients from settings and URLs
 steps      the Prefect tasks                     instrument  what people see of them in Prefect
 prefect_setup  what a Prefect server needs: work pools, limits, blocks, an automation
+linked_runs    the flow runs of tasks, below that of their job
 worker_runs    flow runs of workers: how many there are, and starting more
 """
