@@ -5,9 +5,8 @@ from pathlib import Path
 from tasks.engines.builtin.engine import BuiltinEngine
 from tasks.engines.errors import EngineInputError
 from tasks.engines.interface import Engine
+from tasks.engines.settings import ENGINES
 from tasks.engines.upstream import UpstreamEngine
-
-ENGINE_NAMES = ("builtin", "thor")
 
 
 def engine_by_name(name: str, *, thor_python: Path | None = None) -> Engine:
@@ -27,4 +26,4 @@ def engine_by_name(name: str, *, thor_python: Path | None = None) -> Engine:
         return BuiltinEngine()
     if name == "thor":
         return UpstreamEngine(thor_python)
-    raise EngineInputError(f"Setting 'engine' is {name!r}: expected one of {', '.join(ENGINE_NAMES)}.")
+    raise EngineInputError(f"Setting 'engine' is {name!r}: expected one of {', '.join(ENGINES)}.")

@@ -11,8 +11,8 @@ from tasks.engines import tables as schemas
 from tasks.engines.demo import demo_problem
 from tasks.engines.errors import EngineInputError
 from tasks.engines.interface import STAGES, Engine, LinkingProblem
-from tasks.engines.registry import ENGINE_NAMES, engine_by_name
-from tasks.engines.settings import EngineSettings
+from tasks.engines.registry import engine_by_name
+from tasks.engines.settings import ENGINES, EngineSettings
 from tasks.engines.warm_up import warm_up
 from tests.support.linking import run_prepared, run_stages
 
@@ -40,7 +40,7 @@ def results():
     return run_stages(engine_by_name("builtin"), demo().observations, orbit_of("Hebe"), SETTINGS)
 
 
-@pytest.mark.parametrize("name", ENGINE_NAMES)
+@pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_has_its_name_and_every_stage(name):
     engine: Engine = engine_by_name(name)
 

@@ -238,7 +238,11 @@ def test_canonical_settings_name_every_key_and_give_the_same_settings():
 
 BAD_SETTINGS = {
     "unknown key": ("key,value\nseeds,7\n", ["Unknown setting 'seeds'", "seed"]),
-    "wrong type": ("key,value\nseed,seven\n", ["'seed' is 'seven'", "int"]),
+    "wrong type": ("key,value\nseed,seven\n", ["'seed' is 'seven'", "a whole number, at least 0"]),
+    "out of range": (
+        "key,value\nmerge_and_extend.radius_arcsec,nan\n",
+        ["'merge_and_extend.radius_arcsec' is 'nan'", "a finite number, more than 0"],
+    ),
     "key twice": ("key,value\nseed,1\nseed,2\n", ["'key', row 2 is 'seed'"]),
     "other columns": ("name,value\nseed,1\n", ["'key' is missing"]),
 }

@@ -34,12 +34,12 @@ def cluster_and_link(problem: LinkingProblem, tables: Tables) -> StageResult:
     stationary = are_stationary(survey, path, everything["obs_index"].to_numpy(), fewest_nights)
     projected = _projected(survey, everything.filter(pa.array(~stationary)) if stationary.any() else everything)
     algorithm = problem.settings.cluster_and_link.algorithm
-    if algorithm not in _ALGORITHMS:
+    if algorithm not in FINDERS:
         raise EngineInputError(
-            f"Setting 'cluster_and_link.algorithm' is {algorithm!r}: expected one of {', '.join(_ALGORITHMS)}."
+            f"Setting 'cluster_and_link.algorithm' is {algorithm!r}: expected one of {', '.join(FINDERS)}."
         )
     enough = len(projected.x) >= problem.settings.cluster_and_link.min_observations
-    tracks = _ALGORITHMS[algorithm](problem, path, projected) if enough else _NO_TRACKS
+    tracks = FINDERS[algorithm](problem, path, projected) if enough else _NO_TRACKS
     made = cluster_tables(projected, tracks.members, tracks.start)
     names = ("pairs", "thirds", "followed", "grown")
     counts = {
@@ -114,6 +114,6 @@ def _by_velocity_grid(
     return clusters_of_velocity_grid(projected, problem.settings.cluster_and_link)
 
 
-_ALGORITHMS = {"pairs": _by_pairs, "velocity-grid": _by_velocity_grid}
+FINDERS = {"pairs": _by_pairs, "velocity-grid": _by_velocity_grid}
 
 _NO_TRACKS = Tracks(np.empty(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int64))
