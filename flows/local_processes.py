@@ -141,8 +141,8 @@ def _local_server(home: Path, *, log: Path) -> Iterator[str]:
     try:
         _await_server(server, url)
         yield url
-        flush()
     finally:
+        flush()  # also after an error: what is sent to a server that is gone is waited for, and complained about
         server.ask_to_stop()
         server.wait(STOP_SECONDS)
 

@@ -27,7 +27,8 @@ from flows.summary import JobOutcome
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.bucket.layout import JobLayout
-from tasks.errors import BadInputError, ThorQueueError
+from tasks.bucket.store import Bucket
+from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
 from tasks.jobs.cancel import cancel_job
 from tasks.jobs.inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.monitor import JobWatch
@@ -100,8 +101,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     options = collect_options(None, catalogue)
     for note in inputs.notes:
         reporter().say(note)
-    store = open_bucket_from_settings(settings, bucket)
-    settings = settings.with_bucket(store.url)
+    store, settings = places_of(settings, bucket)
     parent = job_show.make_parent(settings, job_id, n_tasks=len(inputs.task_ids))
     parent_run_id = None if parent is None else str(parent)
     submission = Submission(bucket=store, job_id=job_id, inputs=inputs, parent_run_id=parent_run_id)
@@ -126,6 +126,20 @@ def settings_with(*, bucket: str | None, queue: SecretStr | None) -> Settings:
     asked = {"bucket": bucket, "queue": command_line.queue_url(queue)}
     changes = {name: value for name, value in asked.items() if value}
     return settings_from_environment().model_copy(update=changes)
+
+
+def places_of(settings: Settings, bucket: str | None) -> tuple[Bucket, Settings]:
+    """Return the bucket, and the settings with its URL; nothing is read, written or connected yet.
+
+    Raises
+    ------
+    BadInputError
+        If the URL of the bucket or of the queue is none: found here, before hours of upload.
+    """
+    store = open_bucket_from_settings(settings, bucket)
+    settings = settings.with_bucket(store.url)
+    open_publisher_from_settings(settings).close()
+    return store, settings
 
 
 def inputs_of(
@@ -214,6 +228,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if bool(options.observations) != bool(options.orbits):
         parser.error("--observations and --orbits belong together: give both, or neither for the demo job")
+    if options.job_id == "":  # a variable of the shell that is not set; a new id would not be what was meant
+        parser.error("--job-id is empty: expected an id, or leave the option out for a new one")
     if options.workers is not None and options.workers < 0:
         parser.error(f"--workers is {options.workers}: expected 0 or more")
     if options.no_wait and options.workers:
@@ -239,10 +255,13 @@ def submit(options: argparse.Namespace) -> int:
         claim_observations=options.claim_observations,
     )
     collect_options(None, options.catalogue)
+    settings = settings_with(bucket=options.bucket, queue=options.queue)
+    if settings.gcs_bucket_block is None:  # a block may be in the Prefect that is not started yet
+        places_of(settings, options.bucket)
     job_id = new_job_id(options.job_id, prefix="job" if options.observations else "demo")
     try:
         outcome, prefect = run_shown(
-            settings_with(bucket=options.bucket, queue=options.queue),
+            settings,
             job_id=job_id,
             observations=options.observations,
             orbits=options.orbits,
@@ -259,6 +278,11 @@ def submit(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         reporter().say(f"Interrupted. The job goes on with the same command and --job-id {job_id}.")
         return command_line.INTERRUPTED
+    except (BadInputError, EngineUnavailableError):
+        raise
+    except ThorQueueError:
+        reporter().say(f"The job goes on with the same command and --job-id {job_id}, once this is mended:")
+        raise
     finally:
         reporter().close()
     if outcome is None:

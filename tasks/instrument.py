@@ -28,6 +28,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from tasks.errors import ThorQueueError
+
 PROBE_SECONDS = 1.0
 """Patience with a server that is asked whether it is there."""
 REQUEST_SECONDS = 2.0
@@ -126,17 +128,27 @@ def forward(record: logging.LogRecord, flow_run_id: UUID | None = None) -> None:
 
 @contextlib.contextmanager
 def quiet_console() -> Iterator[None]:
-    """Inside, Prefect writes to the console only warnings and worse; its UI gets every line as ever."""
+    """Inside, Prefect writes to the console only warnings and worse; its UI gets every line as ever.
+
+    Our own errors are told by the command, in a sentence: of their way through flows and tasks the console has nothing.
+    """
     loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
     consoles = [each for logger in loggers for each in logger.handlers if isinstance(each, PrefectConsoleHandler)]
     levels = [console.level for console in consoles]
     for console in consoles:
         console.setLevel(logging.WARNING)
+        console.addFilter(_is_no_error_of_ours)
     try:
         yield
     finally:
         for console, level in zip(consoles, levels, strict=True):
             console.setLevel(level)
+            console.removeFilter(_is_no_error_of_ours)
+
+
+def _is_no_error_of_ours(record: logging.LogRecord) -> bool:
+    is_end = record.name.startswith("prefect.") and record.getMessage().startswith("Finished in state")
+    return not (is_end or (record.exc_info and isinstance(record.exc_info[1], ThorQueueError)))
 
 
 def is_in_run() -> bool:

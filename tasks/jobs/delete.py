@@ -53,7 +53,7 @@ def delete_job(bucket: Bucket, job: JobLayout, *, force: bool = False) -> Delete
     if not progress.is_complete and not force:
         raise BadInputError(
             f"Cannot delete job {job.job_id!r}: {progress.in_progress} of its tasks are in progress and "
-            f"{progress.requested} requested. Wait for them, cancel the job first, or force it."
+            f"{progress.requested} requested. Wait for them, cancel the job first, or give --force."
         )
     n_deleted = 0
     for _ in range(PASSES):

@@ -158,6 +158,8 @@ class TableFile:
 
 def read_file(path: Path) -> bytes:
     """Return the bytes of a file; raises BadInputError when it is not there or cannot be read."""
+    if path.is_dir():
+        raise BadInputError(f"Cannot read {path}: it is a directory. Expected a file.")
     if not path.is_file():
         raise BadInputError(f"Cannot read {path}: there is no such file. Check the path.")
     try:

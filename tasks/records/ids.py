@@ -36,7 +36,7 @@ def job_id_from_text(text: str) -> JobId:
     if not is_safe_id(text):
         raise BadInputError(
             f"Cannot use job id {text!r}: expected at most {MAX_ID_LENGTH} letters, digits, '.', '_' or '-', "
-            "beginning with a letter or digit, without '..'. Choose another --job-id."
+            "beginning with a letter or digit, without '..'. Choose another id."
         )
     return JobId(text)
 

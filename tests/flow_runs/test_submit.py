@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from flows import submit
 from tasks.bucket.layout import JobLayout
+from tasks.errors import BadInputError
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.find_jobs import find_jobs
 from tasks.records.ids import JobId
@@ -86,7 +87,8 @@ def test_bad_input_ends_with_2_and_leaves_nothing_anywhere(place: Place, files, 
         (("--orbits", "a.csv"), "belong together"),
         (("--workers", "-1"), "expected 0 or more"),
         (("--no-wait", "--workers", "2"), "python -m workers"),
-        (("--job-id", "../x", "--no-wait"), "--job-id"),
+        (("--job-id", "../x", "--no-wait"), "Choose another id"),
+        (("--job-id", "", "--no-wait"), "--job-id is empty"),
         (("--bucket", "s3://x", "--no-wait"), "gs://NAME"),
         (("--queue", "redis://u:secret@h", "--no-wait"), "amqp://"),
     ],
@@ -102,6 +104,39 @@ def test_wrong_options_end_with_2_and_say_what_is_right(place: Place, unseen, ca
     assert code == 2
     assert words in told
     assert "secret" not in told
+
+
+@pytest.mark.parametrize("queue", ["http://x", "amqp://u:secret@h:port", "sqlite://host/x"])
+def test_a_wrong_queue_is_refused_before_prefect_is_started_and_anything_uploaded(
+    place: Place, capsys, queue, monkeypatch
+):
+    monkeypatch.setattr(submit, "prefect_server", lambda *_, **__: pytest.fail("a Prefect server was started"))
+
+    code = run(*place.bucket_option, "--queue", queue)
+
+    told = capsys.readouterr().err
+    assert (code, "Cannot use queue URL" in told, "secret" in told) == (2, True, False)
+    assert not (place.path / "bucket").exists()
+
+
+def test_a_flow_run_with_a_wrong_queue_uploads_nothing(place: Place):
+    with pytest.raises(BadInputError, match="Cannot use queue URL"):
+        submit.thor_job.fn("J1", bucket=place.bucket.url, queue=SecretStr("http://x"), wait=False)
+
+    assert not (place.path / "bucket").exists()
+
+
+def test_a_broker_out_of_reach_is_told_with_how_to_go_on(place: Place, files, unseen, capsys):
+    options = (*files, *place.bucket_option, "--job-id", "J1", "--no-wait")
+
+    code = run(*options, "--queue", "amqp://guest:guest@127.0.0.1:1")
+
+    told = capsys.readouterr().err
+    assert code == 1
+    assert told.index("The job goes on with the same command and --job-id J1") < told.index("Cannot reach the queue")
+    assert "Traceback" not in told
+    assert run(*options, *place.options[2:]) == 0
+    assert sorted(rung_for(place.queue)) == ["Edlu", "Eros", "Hebe"]
 
 
 def test_the_same_job_id_with_other_inputs_ends_with_2(place: Place, files, unseen, capsys, tmp_path):

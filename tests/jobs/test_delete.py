@@ -35,7 +35,7 @@ def test_a_job_that_is_not_done_is_deleted_by_force_only(bucket, events):
     job = make_job(bucket, {"a": events, "b": SUCCEEDED})
     before = names(bucket)
 
-    with pytest.raises(BadInputError, match="cancel the job first, or force it"):
+    with pytest.raises(BadInputError, match="cancel the job first, or give --force"):
         delete_job(bucket, job)
 
     assert names(bucket) == before

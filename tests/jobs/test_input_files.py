@@ -120,6 +120,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         read_observations(tmp_path / "nowhere.csv")
 
 
+def test_a_directory_is_called_one(tmp_path):
+    with pytest.raises(BadInputError, match="it is a directory"):
+        read_observations(tmp_path)
+
+
 def test_how_many_rows_are_wrong_is_told(file):
     rows = [f"{number},60000,400,0,1e-5,1e-5,070" for number in range(5)]
 

@@ -66,7 +66,7 @@ class Soak:
         self.injected = 0
 
     def run(self, *, fault_seconds: float) -> dict[str, object]:
-        """Submit, inject a fault every `fault_seconds` until half of the tasks are done, then let all come to rest."""
+        """Submit, inject a fault every `fault_seconds` until 7 of 10 tasks are done, then let all come to rest."""
         began = time.monotonic()
         self.submit()
         done = 0

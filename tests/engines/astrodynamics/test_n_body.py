@@ -107,7 +107,7 @@ def test_an_asteroid_of_assists_own_does_not_stall_it():
 
 def test_a_passage_by_the_earth_is_the_same_there_and_back():
     earth = planet_positions(np.array([59000.0, 59000.01]))[:, 2]
-    # 0.002 au (half the Moon's distance... beyond its orbit's plane) at 12 km/s
+    # 0.003 au above the Earth, a little beyond the Moon's distance (0.0026 au), at 12 km/s
     state = np.concatenate([earth[0] + [0.0, 0.0, 0.003], (earth[1] - earth[0]) / 0.01 + [0.007, 0.0, 0.0]])
 
     after = propagate(state[None], 59000.0, np.array([59010.0]))[0, 0]
