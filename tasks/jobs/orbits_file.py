@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,6 +27,11 @@ from tasks.jobs.table_file import (
 EPOCH = Range(-21504, 124593, "an MJD TDB between -21504 and 124593 (years 1800 to 2200; not a Julian date)")
 POSITION = Range(-10_000, 10_000, "a coordinate in au")
 VELOCITY = Range(-1, 1, "a velocity in au / d")
+
+ROUNDING = 1e-6
+"""Most negative eigenvalue of a matrix of correlations that rounding to a few digits may leave."""
+
+FloatArray = npt.NDArray[np.float64]
 
 UNITS = {
     "epoch": {"mjd [TDB]": "mjdtdb"},
@@ -75,8 +81,15 @@ def _checked(file: TableFile) -> pa.Table:
 
 
 def _has_units_row(file: TableFile) -> bool:
-    first = file.table["x"][0].as_py()
-    return isinstance(first, str) and first.strip().lower() in {"au", "[au]"}
+    """Tell whether the first row is one of units, perhaps of wrong ones."""
+    epoch, x = (file.table[name][0].as_py() for name in ("epoch", "x"))
+    if not isinstance(epoch, str) or not isinstance(x, str):
+        return False
+    return x.strip().lower() in {"au", "[au]"} or (_is_words(epoch) and _is_words(x))
+
+
+def _is_words(text: str) -> bool:
+    return text.strip(" [(")[:1].isalpha() and text.strip().lower() not in {"nan", "inf", "infinity"}
 
 
 def _require_units(file: TableFile) -> None:
@@ -102,17 +115,40 @@ def _covariance(file: TableFile) -> pa.Array:
     partly = pa.array((missing > 0) & (missing < len(columns)))
     file.refuse_rows(COVARIANCE_COLUMNS[0], partly, "all 21 values of a covariance, or none")
     rows = np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
-    return pa.array([None if gap else list(row) for row, gap in zip(rows, missing > 0, strict=True)], kind)
+    found = pa.array([None if gap else list(row) for row, gap in zip(rows, missing > 0, strict=True)], kind)
+    return _possible(file, COVARIANCE_COLUMNS[0], found)
 
 
 def _covariance_lists(file: TableFile, kind: pa.DataType) -> pa.Array:
     try:
-        return pa.array(file.table["covariance"].to_pylist(), kind)
+        found = pa.array(file.table["covariance"].to_pylist(), kind)
     except pa.ArrowException as error:
         raise BadInputError(
             f"Cannot use {file.name}: column 'covariance' does not hold lists of 21 numbers: {error}. "
             "Write the lower triangle row by row, or leave the column out."
         ) from error
+    return _possible(file, "covariance", found)
+
+
+def _possible(file: TableFile, name: str, covariances: pa.Array) -> pa.Array:
+    """Return the covariances, all of which are finite and have no negative variance in any direction."""
+    wrong = [each is not None and not _is_covariance(np.array(each, float)) for each in covariances.to_pylist()]
+    file.refuse_rows(name, pa.array(wrong), "a covariance: finite numbers, with no negative variance in any direction")
+    return covariances
+
+
+def _is_covariance(triangle: FloatArray) -> bool:
+    if not np.isfinite(triangle).all():
+        return False
+    matrix = np.zeros((6, 6))
+    matrix[np.tril_indices(6)] = triangle
+    sigmas = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    if (np.diag(matrix) < 0.0).any():
+        return False
+    # Of the correlations, since variances of positions and velocities differ by many powers of ten.
+    scale = np.where(sigmas > 0.0, sigmas, 1.0)
+    whole = (matrix + np.tril(matrix, -1).T) / np.outer(scale, scale)
+    return bool(np.linalg.eigvalsh(whole)[0] >= -ROUNDING)
 
 
 def _require_not_at_the_sun(file: TableFile, columns: dict[str, pa.Array]) -> None:

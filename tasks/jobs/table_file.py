@@ -6,7 +6,7 @@ Nothing is guessed: an id that looks like a number stays a string.
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,10 @@ class TableFile:
     table: pa.Table
     #: Line of the file in which each row stands; None: rows are told by their number, from 1 after the header.
     lines: npt.NDArray[np.int64] | None = None
+    #: What `lines` counts.
+    unit: str = "line"
+    #: Rows of the file that stand before the first of the table.
+    rows_before: int = 0
 
     def require_columns(self, names: list[str]) -> None:
         """Refuse the file when it has no rows, or lacks one of the columns or has it twice."""
@@ -66,12 +70,12 @@ class TableFile:
 
     def without_first_row(self) -> "TableFile":
         """Return the same file from its second row on."""
-        return TableFile(self.name, self.table.slice(1))
+        return replace(self, table=self.table.slice(1), rows_before=self.rows_before + 1)
 
     def where(self, mask: pa.Array) -> "TableFile":
         """Return the same file with only the rows that are marked."""
         lines = None if self.lines is None else self.lines[mask.to_numpy(zero_copy_only=False)]
-        return TableFile(self.name, self.table.filter(mask), lines)
+        return replace(self, table=self.table.filter(mask), lines=lines)
 
     def strings(self, name: str) -> pa.Array:
         """Return a column as text, as it stands in the file; null and empty are both null."""
@@ -124,7 +128,9 @@ class TableFile:
 
     def place_of(self, row: int) -> str:
         """Return how a row, counted from 0, is called in messages."""
-        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
+        if self.lines is None:
+            return f"row {row + 1 + self.rows_before}"
+        return f"{self.unit} {self.lines[row]}"
 
     def _floats(self, name: str) -> pa.Array:
         column = _whole(self.table[name])
@@ -190,7 +196,9 @@ def table_from_bytes(body: bytes, *, name: str) -> TableFile:
     if Path(name).suffix.lower() not in PARQUET_SUFFIXES:
         return csv_from_bytes(body, name=name)
     try:
-        return TableFile(name, _plain(pyarrow.parquet.read_table(pa.BufferReader(body))))
+        table = _plain(pyarrow.parquet.read_table(pa.BufferReader(body)))
+        table.validate(full=True)  # text that is not UTF-8, which Arrow takes as it comes
+        return TableFile(name, table)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).rstrip(".")
         raise BadInputError(f"Cannot read {name}: {reason}. Expected a parquet table.") from error

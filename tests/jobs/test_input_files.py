@@ -217,7 +217,8 @@ def test_bad_orbits_are_refused_by_file_column_row_and_value(file, content, word
 
 
 def test_a_covariance_survives_canonical_csv(tmp_path):
-    triangle = [float(number) * 1e-12 for number in range(1, 22)]
+    root = np.tril(np.arange(1.0, 37.0).reshape(6, 6)) * 1e-6
+    triangle = (root @ root.T)[np.tril_indices(6)].tolist()
     row = {**whole_demo().test_orbits.to_pylist()[0], "covariance": triangle}
     orbits = pa.Table.from_pylist([row], schema=TEST_ORBITS)
     pq.write_table(orbits, tmp_path / "orbits.parquet")
@@ -261,3 +262,26 @@ def test_bad_settings_are_refused(file, content, words):
         read_settings(path)
 
     assert [word for word in [str(path), *words] if word not in str(refusal.value)] == []
+
+
+def test_a_row_below_the_row_of_units_is_counted_as_it_stands_in_the_file(file):
+    bad = GOOD_ORBIT.replace("042", "043").replace("59000.0", "soon")
+
+    with pytest.raises(BadInputError, match="'epoch', row 3 is 'soon'"):
+        read_orbits(file(lines(ORBITS_HEADER, UNITS, GOOD_ORBIT, bad)))
+
+
+def test_orbits_in_kilometres_are_told_by_their_unit(file):
+    with pytest.raises(BadInputError, match="column 'x' has the unit 'km'"):
+        read_orbits(file(lines(ORBITS_HEADER, UNITS.replace("au,", "km,", 1), GOOD_ORBIT)))
+
+
+@pytest.mark.parametrize(
+    "triangle", [[np.nan] * 21, [-1.0] * 21, [1.0] + [5.0] * 20], ids=["nan", "negative", "impossible"]
+)
+def test_a_covariance_that_can_be_none_is_refused(tmp_path, triangle):
+    row = dict(zip(ORBITS_HEADER.split(","), ["a", 59000.0, 2.0, 0.5, 0.1, 0.001, 0.01, 0.0], strict=True))
+    pq.write_table(pa.Table.from_pylist([{**row, "covariance": triangle}]), tmp_path / "orbits.parquet")
+
+    with pytest.raises(BadInputError, match="'covariance', row 1"):
+        read_orbits(tmp_path / "orbits.parquet")

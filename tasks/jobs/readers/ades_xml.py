@@ -4,6 +4,7 @@ import io
 import re
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pyarrow as pa
 
 from tasks.errors import BadInputError
@@ -23,7 +24,7 @@ def is_ades_xml(start: bytes) -> bool:
 def read_ades_xml(body: bytes, *, name: str) -> TableFile:
     """Return the observations of an ADES XML file as text, a column for each element's name.
 
-    Radar and the like are rows without ra and dec. Elements are counted from 1 in messages.
+    Radar and the like are rows without ra and dec. Observations are counted from 1 in messages.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def read_ades_xml(body: bytes, *, name: str) -> TableFile:
         raise BadInputError(f"Cannot use {name}: it has no observations, expected at least one <optical>.")
     names = dict.fromkeys(key for row in rows for key in row)
     table = {key: pa.array([row.get(key) or None for row in rows], pa.string()) for key in names}
-    return TableFile(name, pa.table(table))
+    return TableFile(name, pa.table(table), np.arange(1, len(rows) + 1, dtype=np.int64), unit="observation")
 
 
 def _text(element: ET.Element) -> str:
