@@ -54,6 +54,7 @@ def read_config(path: Path) -> Config:
         observations_format=ObservationsFormat(
             columns=columns_from_items(names, name=file.name),
             exposures=path.parent / exposures if exposures else None,
+            fills_uncertainties="default_sigma_deg" not in items,
         ),
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tasks.errors import BadInputError
 from tasks.jobs.readers.adam_core import EXPOSURES, is_point_source_detections, read_point_source_detections
 from tasks.jobs.readers.ades import detections_of_ades
 from tasks.jobs.readers.ades_psv import is_ades_psv, read_ades_psv
@@ -25,6 +26,8 @@ class ObservationsFormat:
     columns: ObservationColumns = THOR_COLUMNS
     #: File of adam-core's `Exposures`; None: exposures.parquet beside the detections.
     exposures: Path | None = None
+    #: Whether uncertainties that are missing are filled in by observatory; a config with a default of its own does not.
+    fills_uncertainties: bool = True
 
 
 def read_detections(path: Path, form: ObservationsFormat = ObservationsFormat()) -> Detections:
@@ -38,8 +41,10 @@ def read_detections(path: Path, form: ObservationsFormat = ObservationsFormat())
         For the first thing that is wrong with the file.
     """
     if path.suffix.lower() in PARQUET_SUFFIXES:
-        return _complete(_of_parquet_file(path, form))
-    return _complete(_of_text(read_file(path), name=str(path), columns=form.columns))
+        found = _of_parquet_file(path, form)
+    else:
+        found = _of_text(read_file(path), name=str(path), columns=form.columns)
+    return _complete(found) if form.fills_uncertainties else found
 
 
 def read_observations(path: Path) -> pa.Table:
@@ -59,6 +64,8 @@ def _complete(found: Detections) -> Detections:
 
 def _of_text(body: bytes, *, name: str, columns: ObservationColumns) -> Detections:
     start = body[:START_BYTES]
+    if is_ades_psv(start) or is_ades_xml(start) or is_obs80(start):
+        _refuse_mapping(columns, name=name)
     if is_ades_psv(start):
         return detections_of_ades(read_ades_psv(body, name=name))
     if is_ades_xml(start):
@@ -66,6 +73,14 @@ def _of_text(body: bytes, *, name: str, columns: ObservationColumns) -> Detectio
     if is_obs80(start):
         return read_obs80(body, name=name)
     return Detections(detections_of_table(csv_from_bytes(body, name=name), columns))
+
+
+def _refuse_mapping(columns: ObservationColumns, *, name: str) -> None:
+    if columns != THOR_COLUMNS:
+        raise BadInputError(
+            f"Cannot use {name}: the config names columns (columns.*), but the file is ADES or has 80 columns, whose "
+            "columns are given. Leave those keys out."
+        )
 
 
 def _of_parquet_file(path: Path, form: ObservationsFormat) -> Detections:

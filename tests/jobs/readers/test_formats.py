@@ -233,3 +233,19 @@ def test_adam_cores_detections_without_their_exposures_are_refused(tmp_path):
 
     with pytest.raises(BadInputError, match=r"there is no .*exposures\.parquet"):
         read_detections(tmp_path / "detections.parquet")
+
+
+def test_a_config_with_a_default_uncertainty_of_its_own_has_its_way(file):
+    said = read_config(file("key,value\ndefault_sigma_deg,1e-4\n", "config.csv"))
+
+    found = read_detections(file(PSV), said.observations_format)
+
+    assert found.table["RA_sigma_deg"].to_pylist()[1:] == [None, None, None]
+    assert found.notes == ()
+
+
+def test_a_mapping_of_columns_is_refused_where_the_format_has_its_own(file):
+    said = read_config(file("key,value\ncolumns.ra,alpha\n", "config.csv"))
+
+    with pytest.raises(BadInputError, match=r"names columns .* but the file is ADES"):
+        read_detections(file(PSV), said.observations_format)
