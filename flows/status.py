@@ -5,11 +5,13 @@ import sys
 from collections.abc import Sequence
 
 from prefect import flow
+from pydantic import SecretStr
 
 from flows import command_line
 from flows.reporter import reporter, reporter_for_terminal, use_reporter
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
+from tasks.broker.urls import scheme_of
 from tasks.bucket.layout import JobLayout
 from tasks.jobs.task_report import WATCHED_RENEWALS, JobReport, Observer, TaskReport, report_job
 from tasks.records.ids import job_id_from_text
@@ -20,14 +22,31 @@ STATES = ("requested", "in_progress", "succeeded", "failed")
 
 
 @flow(name="thor-status", flow_run_name="status {job_id}", description="What each task of a job is at.")
-def status(job_id: str, bucket: str | None = None, watch_seconds: float = 0.0) -> JobReport:
-    """Look at a job, and watch its tasks in progress for up to `watch_seconds`."""
+def status(
+    job_id: str,
+    bucket: str | None = None,
+    watch_seconds: float | None = 0.0,
+    queue: SecretStr | None = None,
+) -> JobReport:
+    """Look at a job, and watch its tasks in progress for up to `watch_seconds`.
+
+    Args:
+        job_id: The job.
+        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        watch_seconds: 0: only one look; empty: long enough to tell which tasks stall.
+        queue: The queue of its workers: how often they renew a lease, where a status does not tell. It is not asked.
+    """
     settings = settings_from_environment()
     job = JobLayout(job_id_from_text(job_id))
-    if watch_seconds > 0:
-        reporter().say(f"Watches the tasks in progress for up to {watch_seconds:g} s.")
-    observer = Observer(watch_seconds=watch_seconds, renew_seconds=settings.renew_seconds(settings.queue_url))
-    report = report_job(open_bucket_from_settings(settings, bucket or None), job, observer)
+    store = open_bucket_from_settings(settings, bucket or None)
+    url = command_line.queue_url(queue) or settings.with_bucket(store.url).queue_url
+    scheme_of(url)
+    observer = Observer(
+        watch_seconds=watch_seconds,
+        renew_seconds=settings.renew_seconds(url),
+        hear=lambda seconds: reporter().say(f"Watches the tasks in progress for up to {seconds:g} s."),
+    )
+    report = report_job(store, job, observer)
     if instrument.is_in_run():
         rows = [dict(zip(COLUMNS, row(task), strict=True)) for task in report.tasks]
         instrument.show_table(f"thor-job-{job_id}-status", rows, f"Tasks of job {job_id}")
@@ -50,18 +69,18 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--state", choices=STATES, action="append", help="show only tasks in this state; may be repeated"
     )
     command_line.add_bucket_option(parser)
+    command_line.add_queue_option(parser)
     options = parser.parse_args(arguments)
     if options.watch_seconds is not None and options.watch_seconds <= 0:
         parser.error(f"--watch-seconds is {options.watch_seconds:g}: expected more than 0")
     return options
 
 
-def watch_seconds(options: argparse.Namespace) -> float:
-    """Return how long to watch."""
+def watch_seconds(options: argparse.Namespace) -> float | None:
+    """Return how long to watch; None: as long as the leases of the tasks call for."""
     if options.watch_seconds is not None:
         return float(options.watch_seconds)
-    settings = settings_from_environment()
-    return WATCHED_RENEWALS * settings.renew_seconds(settings.queue_url) if options.watch else 0.0
+    return None if options.watch else 0.0
 
 
 def show(report: JobReport, states: Sequence[str]) -> None:
@@ -93,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)
     use_reporter(reporter_for_terminal())
-    report = command_line.show_run(status, options.job_id, options.bucket, watch_seconds=watch_seconds(options))
+    report = command_line.show_run(
+        status, options.job_id, options.bucket, watch_seconds=watch_seconds(options), queue=options.queue
+    )
     command_line.print_json(report) if options.json else show(report, options.state or ())
     needs_attention = report.progress.failed or report.stalled or any(task.fault for task in report.tasks)
     return command_line.FAILED if needs_attention else command_line.DONE

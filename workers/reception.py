@@ -29,8 +29,10 @@ class ClaimedTask:
 Verdict = Ack | Bury | LookAgain | ClaimedTask
 
 
-def look_and_claim(bucket: Bucket, message: TaskMessage, headers: Headers, *, worker: str) -> Verdict:
-    """Return what to do with the message; a `ClaimedTask` when the task is claimed.
+def look_and_claim(
+    bucket: Bucket, message: TaskMessage, headers: Headers, *, worker: str, renew_seconds: float | None = None
+) -> Verdict:
+    """Return what to do with the message; a `ClaimedTask` when the task is claimed, by `worker` and with its rhythm.
 
     Twice: safe, since the bucket decides.
 
@@ -42,12 +44,14 @@ def look_and_claim(bucket: Bucket, message: TaskMessage, headers: Headers, *, wo
     layout = JobLayout(message.job_id).task(message.task_id)
     while True:
         try:
-            return _look_once(bucket, layout, headers, worker=worker)
+            return _look_once(bucket, layout, headers, worker=worker, renew_seconds=renew_seconds)
         except GenerationMismatchError:
             logger.info("Somebody else wrote the status at the same moment: looking again.")
 
 
-def _look_once(bucket: Bucket, layout: TaskLayout, headers: Headers, *, worker: str) -> Verdict:
+def _look_once(
+    bucket: Bucket, layout: TaskLayout, headers: Headers, *, worker: str, renew_seconds: float | None
+) -> Verdict:
     try:
         file = read_status_file(bucket, layout)
     except ObjectNotFoundError:
@@ -64,7 +68,8 @@ def _look_once(bucket: Bucket, layout: TaskLayout, headers: Headers, *, worker: 
     match decision:
         case Begin():
             parent = headers.get(PARENT_RUN_HEADER)
-            claimed = claim_task(file, worker=worker, parent_run_id=None if parent is None else str(parent))
+            parent_run_id = None if parent is None else str(parent)
+            claimed = claim_task(file, worker=worker, renew_seconds=renew_seconds, parent_run_id=parent_run_id)
             return ClaimedTask(file, claimed)
         case Fail(error_kind, error_text):
             finish_task(file, Failed(error_kind=error_kind, error=error_text))

@@ -136,9 +136,10 @@ class Supervisor:
     def _look(self, delivery: Delivery, message: TaskMessage, child: ChildProcess) -> None:
         """Ask the bucket what is true of the task, and act on it."""
         headers = _own_headers(delivery)
+        worker, renew_seconds = self._habits.worker, self._habits.rhythm.renew_seconds
         try:
             verdict = self._in_background(
-                lambda: look_and_claim(self._bucket, message, headers, worker=self._habits.worker)
+                lambda: look_and_claim(self._bucket, message, headers, worker=worker, renew_seconds=renew_seconds)
             )
         except BucketUnavailableError as error:
             logger.warning("Sent the message to the delay queue, since nothing is known of its task: %s", error)

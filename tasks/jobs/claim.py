@@ -14,7 +14,9 @@ def is_cancelled(bucket: Bucket, job: JobLayout) -> bool:
     return bucket.generation(job.cancel) != MUST_NOT_EXIST
 
 
-def claim_task(file: StatusFile, *, worker: str, parent_run_id: str | None = None) -> Assignment:
+def claim_task(
+    file: StatusFile, *, worker: str, renew_seconds: float | None = None, parent_run_id: str | None = None
+) -> Assignment:
     """Begin an attempt: the task becomes in_progress, and ours. From in_progress it is taken over from a lost owner.
 
     Order: this write is the first of an attempt; nothing of the task is downloaded before it.
@@ -22,6 +24,8 @@ def claim_task(file: StatusFile, *, worker: str, parent_run_id: str | None = Non
 
     Parameters
     ----------
+    renew_seconds
+        How often this worker renews the lease, for those who watch; None: they are not told.
     parent_run_id
         The Prefect task run below which people see the tasks of the job.
 
@@ -34,7 +38,7 @@ def claim_task(file: StatusFile, *, worker: str, parent_run_id: str | None = Non
     """
     before = file.status
     begin = TakenOver if before.state == "in_progress" else Claimed
-    file.change(begin(worker=worker, attempt_id=uuid.uuid4().hex))
+    file.change(begin(worker=worker, attempt_id=uuid.uuid4().hex, renew_seconds=renew_seconds))
     return Assignment(
         job_id=file.layout.job.job_id,
         task_id=file.layout.task_id,

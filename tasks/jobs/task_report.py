@@ -15,10 +15,10 @@ from tasks.jobs.claim import is_cancelled
 from tasks.jobs.task_changes import SeenTask, look_at_tasks, task_ids_of_job
 from tasks.records.ids import TaskId
 from tasks.records.progress import JobProgress, progress_from_statuses
-from tasks.records.status import ErrorKind, State
+from tasks.records.status import ErrorKind, State, Status
 
 STALLED_RENEWALS = 2.0
-"""A lease is renewed once in `renew_seconds`: a status that stands still for twice that has nobody to renew it."""
+"""A lease is renewed once in `renew_seconds` of its status: one that stands still for twice that has nobody."""
 WATCHED_RENEWALS = 2.5
 """How long to watch, so that a renewal that comes a little late is not missed."""
 PAUSE_SECONDS = 1.0
@@ -63,12 +63,25 @@ class JobReport:
 class Observer:
     """Somebody who watches for a while, with a clock of their own."""
 
-    #: At most so long; less when every task in progress has moved. 0: only one look.
-    watch_seconds: float
-    #: How often workers renew a lease.
+    #: At most so long; less when every task in progress has moved. 0: only one look; None: long enough to tell.
+    watch_seconds: float | None
+    #: How often workers renew a lease, where the status does not tell.
     renew_seconds: float
+    #: Hears for how long at most, when a watch begins.
+    hear: Callable[[float], None] = lambda _: None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+
+    def renewal_of(self, status: Status) -> float:
+        """Return how often the lease of that task is renewed, seconds: queues of different kinds have their own."""
+        return status.renew_seconds or self.renew_seconds
+
+    def seconds_for(self, seen: Sequence[SeenTask]) -> float:
+        """Return how long to watch these tasks: not at all when none is in progress."""
+        renewals = [self.renewal_of(task.status) for task in seen if task.status and task.status.state == "in_progress"]
+        if not renewals:
+            return 0.0
+        return WATCHED_RENEWALS * max(renewals) if self.watch_seconds is None else self.watch_seconds
 
 
 @dataclass
@@ -98,8 +111,10 @@ def report_job(bucket: Bucket, job: JobLayout, observer: Observer) -> JobReport:
     began_at = observer.clock()
     seen = look_at_tasks(bucket, job, task_ids)
     watched: dict[TaskId, _Watched] = {}
-    if observer.watch_seconds > 0 and any(map(_is_in_progress, seen)):
-        watched = _watch(bucket, job, seen, observer)
+    seconds = observer.seconds_for(seen)
+    if seconds > 0:
+        observer.hear(seconds)
+        watched = _watch(bucket, job, seen, observer, seconds)
         seen = look_at_tasks(bucket, job, task_ids)
     now = observer.clock()
     return JobReport(
@@ -115,12 +130,14 @@ def _is_in_progress(task: SeenTask) -> bool:
     return task.status is not None and task.status.state == "in_progress"
 
 
-def _watch(bucket: Bucket, job: JobLayout, seen: Sequence[SeenTask], observer: Observer) -> dict[TaskId, _Watched]:
+def _watch(
+    bucket: Bucket, job: JobLayout, seen: Sequence[SeenTask], observer: Observer, seconds: float
+) -> dict[TaskId, _Watched]:
     """Watch the tasks in progress, until each has moved or the time is over."""
     began_at = observer.clock()
     watched = {task.task_id: _Watched(task.generation, began_at) for task in seen if _is_in_progress(task)}
     unmoved = set(watched)
-    while unmoved and (left := observer.watch_seconds - (observer.clock() - began_at)) > 0:
+    while unmoved and (left := seconds - (observer.clock() - began_at)) > 0:
         observer.sleep(min(PAUSE_SECONDS, left))
         listed = _generations(bucket, job)
         for task_id, task in watched.items():
@@ -150,7 +167,7 @@ def _report(task: SeenTask, watched: _Watched | None, now: float, observer: Obse
         worker=status.worker or None,
         attempt=status.attempt,
         unmoved_seconds=unmoved_seconds,
-        is_stalled=unmoved_seconds is not None and unmoved_seconds >= STALLED_RENEWALS * observer.renew_seconds,
+        is_stalled=unmoved_seconds is not None and unmoved_seconds >= STALLED_RENEWALS * observer.renewal_of(status),
         error_kind=status.error_kind,
         error=status.error,
     )

@@ -68,6 +68,8 @@ class Status(BaseModel):
     #: Name and version, such as "builtin 1.0"; None until the first attempt has read the job's configuration.
     engine: str | None = None
     prefect_flow_run_id: str | None = None
+    #: How often the attempt's worker renews the lease, which moves this object; None: the worker did not tell.
+    renew_seconds: float | None = None
     #: New with every write: tells whether a write that timed out was ours.
     nonce: str = ""
 
@@ -92,6 +94,7 @@ class Claimed:
 
     worker: str
     attempt_id: str
+    renew_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +103,7 @@ class TakenOver:
 
     worker: str
     attempt_id: str
+    renew_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +185,7 @@ def _changes(status: Status, event: Event, *, now: datetime) -> dict[str, object
                 "worker": event.worker,
                 "attempt": status.attempt + 1,
                 "attempt_id": event.attempt_id,
+                "renew_seconds": event.renew_seconds,
                 "prefect_flow_run_id": None,  # that of the attempt is told later
                 "started_at": now,
                 "counters": status.counters.model_copy(update={"lost": lost}),

@@ -1,6 +1,7 @@
 import pytest
 
 from flows.status import main
+from tasks.jobs.task_report import report_job
 from tasks.settings import Settings
 from tests.support.commands import run_command
 from tests.support.jobs import CANCELLED, CLAIMED, FRESH, SUCCEEDED, failed, make_job
@@ -39,6 +40,17 @@ def test_a_watch_names_the_tasks_that_stall(place, monkeypatch):
     assert "Nobody seems to work on: a." in ended.out
     assert "`python -m flows.repair survey-07`" in ended.out
     assert "Watches the tasks in progress for up to 0.25 s." in ended.err
+
+
+def test_the_queue_tells_the_rhythm_where_a_status_does_not(place, monkeypatch):
+    make_job(place.bucket, {"a": CLAIMED})
+    seen = []
+    monkeypatch.setattr("flows.status.report_job", lambda *given: seen.append(given[-1]) or report_job(*given))
+    for queue in ("amqps://u:p@broker/", "sqlite:///queue"):
+        assert run_command(main, "survey-07", "--queue", queue, *place.bucket_option).code == 0
+
+    assert [observer.renew_seconds for observer in seen] == [60.0, 4.0]
+    assert run_command(main, "survey-07", "--queue", "http://x", *place.bucket_option).code == 2
 
 
 def test_programs_get_one_json_document(place):

@@ -5,7 +5,7 @@ from tasks.errors import BadInputError
 from tasks.jobs.status_file import read_status_file
 from tasks.jobs.task_report import Observer, report_job
 from tasks.records.ids import JobId, TaskId
-from tasks.records.status import Renewed, Succeeded
+from tasks.records.status import Claimed, Renewed, Succeeded
 from tests.support.buckets import FakeBucket
 from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, failed, make_job
 
@@ -66,6 +66,20 @@ def test_a_task_whose_status_stands_still_for_two_renewals_is_stalled():
     assert ages["dead"] == pytest.approx(150)
     assert ages["alive"] == pytest.approx(31, abs=1.5)
     assert (ages["done"], ages["fresh"]) == (None, None)
+
+
+def test_each_task_is_judged_by_the_rhythm_that_its_own_worker_told():
+    bucket = FakeBucket()
+    slow, dead = ((Claimed(worker="host:1", attempt_id="a1", renew_seconds=seconds),) for seconds in (60.0, 4.0))
+    job = make_job(bucket, {"slow": slow, "dead": dead})
+    heard = []
+    time = Time([(59, renew(bucket, job, "slow"))])
+    observer = Observer(None, renew_seconds=4.0, hear=heard.append, clock=lambda: time.now, sleep=time.sleep)
+
+    report = report_job(bucket, job, observer)
+
+    assert heard == [150.0]
+    assert [task.task_id for task in report.stalled] == ["dead"]
 
 
 def test_a_watch_that_is_too_short_to_tell_calls_nothing_stalled():

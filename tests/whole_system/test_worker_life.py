@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tasks.bucket.layout import JobLayout
-from tests.whole_system.rig import JOB, only_embedded
+from tests.whole_system.rig import JOB, RENEW_SECONDS, only_embedded
 
 
 def test_tasks_are_computed_once_and_everything_is_at_rest_afterwards(rig):
@@ -29,6 +29,7 @@ def test_the_status_says_who_worked_on_what_with_which_engine(rig):
     assert (status.state, status.attempt, status.stage) == ("in_progress", 1, "merge_and_extend")
     assert status.worker.endswith(f":{worker.pid}")
     assert status.engine == "slow 1"
+    assert status.renew_seconds == RENEW_SECONDS
     rig.assert_promises({"orbit": "succeeded"})
 
 

@@ -183,6 +183,15 @@ def test_a_task_that_is_not_there_is_told_from_a_status_that_is_none(bucket):
         read_status_file(bucket, LAYOUT)
 
 
+def test_a_claim_tells_how_often_its_own_worker_renews_and_a_takeover_forgets_it(bucket):
+    claim_task(read_status_file(bucket, LAYOUT), worker=WORKER, renew_seconds=60.0)
+    assert stored(bucket).renew_seconds == 60.0
+
+    claim_task(read_status_file(bucket, LAYOUT), worker="there:2")
+
+    assert stored(bucket).renew_seconds is None
+
+
 def test_a_takeover_names_the_flow_run_that_was_lost_and_begins_without_one(bucket):
     file = read_status_file(bucket, LAYOUT)
     claim_task(file, worker=WORKER, parent_run_id="job-run")
