@@ -19,6 +19,8 @@ from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_setti
 from tasks.broker.protocol import OutgoingMessage, QueueDepth
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BrokerUnavailableError
+from tasks.jobs.inputs import JobInputs
+from tasks.jobs.submit import Submission, SubmitSteps, submit_job
 from tasks.records.ids import JobId, TaskId
 from tasks.records.message import TaskMessage
 from tasks.records.status import Status, status_from_bytes
@@ -130,6 +132,13 @@ class Rig:
             self.tasks.append(task_id)
             self._known.add(task_id)
         self.ring(*wishes)
+
+    def submit_job(self, inputs: JobInputs) -> None:
+        """Submit a job for the real engine."""
+        self.tasks += inputs.task_ids
+        self._known |= set(inputs.task_ids)
+        submission = Submission(bucket=self.bucket, job_id=JOB, inputs=inputs)
+        submit_job(SubmitSteps(submission, lambda: open_publisher_from_settings(self.settings)))
 
     def ring(self, *task_ids: str) -> None:
         """Send the message of each task, once more if it was sent before, or if nobody knows whether it was sent."""

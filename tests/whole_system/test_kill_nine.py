@@ -1,10 +1,15 @@
 """kill -9 of the worker at every step of the protocol, and of its child; frozen workers; tasks that kill."""
 
+import contextlib
 import signal
 
 import pytest
 
-from tests.whole_system.rig import only_embedded
+from tasks.bucket.layout import JobLayout
+from tasks.records.ids import TaskId
+from tests.support.job_inputs import small_inputs
+from tests.whole_system.conftest import embedded_place
+from tests.whole_system.rig import JOB, Rig, only_embedded
 
 STEPS = [
     "before read status.json 1",
@@ -57,6 +62,39 @@ def test_a_worker_killed_at_any_step_loses_nothing(make_rig):
 
     for rig in rigs.values():
         rig.assert_promises({"orbit": "succeeded"}, faults=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_of_two_workers_on_real_test_orbits_one_is_killed_in_a_stage_and_all_tasks_succeed(tmp_path):
+    with contextlib.closing(Rig(embedded_place(tmp_path, None), tmp_path, delay_seconds=3.0)) as rig:
+        rig.deadline_seconds = 300.0
+        rig.submit_job(small_inputs("Hebe", "Eros", "Pallas"))
+        other = rig.worker("--real-engine", THOR_INSTRUMENTATION="off")
+        rig.await_that(other.listens, "the other worker listens")
+        other.send(signal.SIGSTOP)  # so that it does not take all three before the first is ready
+        first = rig.worker(
+            "--real-engine", "--kill-at-line", "Began stage cluster_and_link.", THOR_INSTRUMENTATION="off"
+        )
+        rig.await_that(lambda: "Claimed the task" in first.printed, "the first worker has a task")
+        other.send(signal.SIGCONT)
+        await_kill(rig)
+        rig.await_rest()
+        rig.dismiss_workers()
+
+        statuses = {task_id: rig.status(task_id) for task_id in ("Hebe", "Eros", "Pallas")}
+        assert [status.state for status in statuses.values()] == ["succeeded"] * 3, rig.tell()
+        assert sum(status.counters.lost for status in statuses.values()) == 1, rig.tell()
+        for task_id, status in statuses.items():
+            task = JobLayout(JOB).task(TaskId(task_id))
+            stored = {
+                info.name.removeprefix(task.outputs_prefix): info for info in rig.bucket.list(task.outputs_prefix)
+            }
+            assert {output.name: output.crc32c for output in status.outputs} == {
+                name: info.crc32c for name, info in stored.items()
+            }
+            assert len(rig.bucket.read(task.output("recovered_orbits.csv")).body.splitlines()) >= 2
+            assert list(rig.bucket.list(task.checkpoints_prefix)) == []
 
 
 def test_a_worker_killed_while_it_settles_a_crash_loses_nothing(make_rig):
