@@ -30,7 +30,7 @@ LEAVE_SECONDS = 6.0
 """At the end the thread has so long for its last look: one request that fails, and its repetition."""
 NO_WAIT_SECONDS = 10.0
 """A command that only submits shows queued tasks for so long; the workers make the runs of all others."""
-CATCH_UP_SECONDS = 30.0
+CATCH_UP_SECONDS = 60.0
 """At the end of a job its workers have so long to show what they did; the rest gets its state from the statuses."""
 STILL_SECONDS = 5.0
 """When none of their runs has ended for so long, none is waited for."""

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -92,6 +93,30 @@ def show_patience() -> Iterator[None]:
     }
     with temporary_settings(changes):
         yield
+
+
+BUSY_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Before a request to a busy server is made again. Prefect itself pauses for 2, 4 and 8 s."""
+
+
+class BusyServerTransport(httpx.HTTPTransport):
+    """Makes a request again, soon, when the server answers 503: one on SQLite does so when two write at once."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the first answer that is not 503, or the last."""
+        for pause in BUSY_PAUSES_SECONDS:
+            response = super().handle_request(request)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return response
+            response.close()
+            time.sleep(pause)
+        return super().handle_request(request)
+
+
+def show_client_settings() -> dict[str, Any]:
+    """Return httpx's settings for the client of shows: with short pauses where the API is a plain server nearby."""
+    url = PREFECT_API_URL.value() or ""
+    return {"transport": BusyServerTransport()} if url.startswith("http://") else {}
 
 
 @contextlib.contextmanager
