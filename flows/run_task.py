@@ -225,7 +225,7 @@ def _play(show: AttemptShow) -> None:
     with (
         instrument.show_patience(),
         tags(*linked_runs.tags_of(task.job_id, task.task_id)),
-        SyncClientContext(httpx_settings=instrument.show_client_settings()) as context,
+        instrument.show_client_context() as context,
     ):
         if task.former_flow_run_id is not None:
             with instrument.not_shown():

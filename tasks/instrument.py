@@ -14,7 +14,7 @@ from uuid import UUID
 
 import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.context import FlowRunContext, get_run_context
+from prefect.context import FlowRunContext, SyncClientContext, get_run_context
 from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import MissingContextError
@@ -99,6 +99,10 @@ BUSY_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Before a request to a busy server is made again. Prefect itself pauses for 2, 4 and 8 s."""
 
 
+CONNECT_RETRIES = 3
+"""As Prefect's own transport has it."""
+
+
 class BusyServerTransport(httpx.HTTPTransport):
     """Makes a request again, soon, when the server answers 503: one on SQLite does so when two write at once."""
 
@@ -113,10 +117,15 @@ class BusyServerTransport(httpx.HTTPTransport):
         return super().handle_request(request)
 
 
-def show_client_settings() -> dict[str, Any]:
-    """Return httpx's settings for the client of shows: with short pauses where the API is a plain server nearby."""
+def show_client_context() -> SyncClientContext:
+    """Return a context whose client asks a busy server again soon, where the API is a plain server nearby."""
     url = PREFECT_API_URL.value() or ""
-    return {"transport": BusyServerTransport()} if url.startswith("http://") else {}
+    if not url.startswith("http://"):
+        return SyncClientContext()
+    context = SyncClientContext(httpx_settings={"transport": BusyServerTransport(retries=CONNECT_RETRIES)})
+    # Prefect makes clients anew, and leaves them open, for who asks without these settings: all are to get this one.
+    context._httpx_settings = None
+    return context
 
 
 @contextlib.contextmanager
