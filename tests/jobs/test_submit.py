@@ -224,7 +224,7 @@ def test_batches_are_neither_small_nor_many(count, expected):
 
 def test_a_new_job_id_is_safe_and_unlike_the_one_before():
     assert new_job_id(None) != new_job_id(None)
-    with pytest.raises(BadInputError, match="--job-id"):
+    with pytest.raises(BadInputError, match="Choose another id"):
         new_job_id("../else")
 
 

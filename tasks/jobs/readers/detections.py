@@ -157,10 +157,10 @@ def detections_of_table(file: TableFile, columns: ObservationColumns = THOR_COLU
 
 
 def made_ids(file: TableFile) -> pa.Array:
-    """Return an id for each row of a file that has none: row-1, row-2, or line-N where the file counts lines."""
+    """Return an id for each row of a file that has none: row-1, row-2, or line-N where a file counts lines."""
     if file.lines is None:
         return pa.array([f"row-{row}" for row in range(1, len(file.table) + 1)])
-    return pa.array([f"line-{line}" for line in file.lines])
+    return pa.array([f"{file.unit}-{number}" for number in file.lines])
 
 
 def _right_ascensions(file: TableFile, columns: ObservationColumns) -> pa.Array:
