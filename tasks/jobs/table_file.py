@@ -248,14 +248,17 @@ def _text_columns(body: bytes) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Return the table with dictionary-encoded and long text columns as plain text."""
+    """Return the table with dictionary-encoded and long text columns as plain text.
+
+    The metadata stays: adam-core keeps frame and time scale there.
+    """
     fields = [
         pa.field(field.name, pa.string())
         if pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type) or field.type == pa.string_view()
         else field
         for field in table.schema
     ]
-    return table.cast(pa.schema(fields))
+    return table.cast(pa.schema(fields, metadata=table.schema.metadata))
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -226,6 +226,22 @@ def test_adam_cores_detections_and_exposures_are_read_unchanged(tmp_path):
     assert found[0]["RA_sigma_deg"] == pytest.approx(1e-4)
 
 
+@pytest.mark.parametrize(("scale", "seconds_after_utc"), [("utc", 0.0), ("tai", 36.0), ("tt", 68.184), ("tdb", 68.184)])
+def test_adam_cores_times_are_in_the_scale_that_the_file_says(tmp_path, scale, seconds_after_utc):
+    PointSourceDetections.from_kwargs(
+        id=["a"], exposure_id=["e"], time=Timestamp.from_mjd([57629.25], scale=scale), ra=[10.0], dec=[60.0],
+    ).to_parquet(str(tmp_path / "detections.parquet"))  # fmt: skip
+    times = Timestamp.from_mjd([57629.25], scale=scale)
+    Exposures.from_kwargs(
+        id=["e"], start_time=times, duration=[30.0], filter=["g"], observatory_code=["703"]
+    ).to_parquet(str(tmp_path / "exposures.parquet"))
+
+    found = read_detections(tmp_path / "detections.parquet").table["mjd_utc"][0].as_py()
+
+    # TDB is within 2 ms of TT.
+    assert (57629.25 - found) * 86400 == pytest.approx(seconds_after_utc, abs=3e-3)
+
+
 def test_adam_cores_detections_without_their_exposures_are_refused(tmp_path):
     times = pa.array([{"days": 57629, "nanos": 0}])
     table = pa.table({"id": ["a"], "exposure_id": ["e"], "time": times, "ra": [1.0], "dec": [2.0]})
