@@ -1,4 +1,4 @@
-"""The container files can't be built here: everything they name is held against the code instead."""
+"""The container files can't be built here: linters read them, and everything they name is held against the code."""
 
 import importlib
 import importlib.util
@@ -11,6 +11,8 @@ import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import jsonschema
+import kubernetes_validate
 import prefect.settings
 import pytest
 import requests
@@ -52,6 +54,78 @@ ENVIRONMENTS = {
     "workers.yaml": POD_ENVIRONMENT,
     **{f"compose {name}": service.get("environment", {}) for name, service in OURS.items()},
 }
+
+
+def hadolint(path):
+    program = Path(sys.executable).with_name("hadolint")
+    command = [program, "--failure-threshold", "style", "--disable-ignore-pragma", "--no-color", path]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_hadolint_has_nothing_to_say_of_the_dockerfile(tmp_path):
+    worse = tmp_path / "Dockerfile"
+    worse.write_text(DOCKERFILE.replace("WORKDIR /opt/thor", "WORKDIR opt/thor").replace("--no-cache-dir ", ""))
+
+    found, found_in_worse = hadolint(ROOT / "containers" / "Dockerfile"), hadolint(worse)
+
+    assert (found.returncode, found.stdout) == (0, "")
+    assert sorted(re.findall(r"DL\d+", found_in_worse.stdout)) == ["DL3000", "DL3042"]
+
+
+def test_kubernetes_takes_the_manifest_and_would_take_no_word_that_it_does_not_know():
+    manifest = yaml.safe_load((ROOT / "containers" / "workers.yaml").read_text())
+    kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+    pod = manifest["spec"]["template"]["spec"]
+    pod["terminationGracePeriod"] = pod.pop("terminationGracePeriodSeconds")
+
+    with pytest.raises(kubernetes_validate.ValidationError, match="terminationGracePeriod"):
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+def thing(required=(), **fields):
+    """A mapping of these fields and no others, as a JSON schema."""
+    return {"type": "object", "properties": fields, "required": list(required), "additionalProperties": False}
+
+
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": TEXT, "minItems": 1}
+DURATION = {"type": "string", "pattern": r"^(\d+(h|m|s|ms|us))+$"}
+OF_TEXTS = {"type": "object", "additionalProperties": TEXT}
+CONDITIONS = ["service_started", "service_healthy", "service_completed_successfully"]
+SERVICE = thing(
+    ["image"],
+    image=TEXT,
+    build=thing(["context"], context=TEXT, dockerfile=TEXT),
+    command=TEXTS,
+    entrypoint=TEXTS,
+    init={"type": "boolean"},
+    restart={"enum": ["no", "always", "on-failure", "unless-stopped"]},
+    environment=OF_TEXTS,
+    ports=TEXTS,
+    volumes=TEXTS,
+    configs={"type": "array", "items": thing(["source", "target"], source=TEXT, target=TEXT)},
+    depends_on={"type": "object", "additionalProperties": thing(["condition"], condition={"enum": CONDITIONS})},
+    healthcheck=thing(["test"], test=TEXTS, interval=DURATION, timeout=DURATION, retries={"type": "integer"}),
+    deploy=thing(replicas={"type": "integer", "minimum": 1}),
+    stop_grace_period=DURATION,
+)
+COMPOSE_FILE = thing(
+    ["services"],
+    name={"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
+    services={"type": "object", "additionalProperties": SERVICE},
+    configs={"type": "object", "additionalProperties": thing(["content"], content=TEXT)},
+    volumes={"type": "object", "additionalProperties": {"type": "null"}},
+    **{"x-thor": {"type": "object"}},
+)
+"""What of the Compose Specification compose.yaml uses; no installed package has the whole of its schema."""
+
+
+def test_compose_has_only_words_of_the_specification_with_values_of_their_kind():
+    jsonschema.validate(COMPOSE, COMPOSE_FILE)
+
+    with pytest.raises(jsonschema.ValidationError, match="'enviroment' was unexpected"):
+        jsonschema.validate({"services": {"workers": {"image": IMAGE, "enviroment": {}}}}, COMPOSE_FILE)
 
 
 def own_variables():

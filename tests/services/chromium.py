@@ -79,7 +79,8 @@ def installation() -> Chromium | None:
             return Chromium(Path(program))
     if not (UNPACKED / "complete").exists():
         return None
-    libraries = [str(path) for path in sorted(UNPACKED.glob("**/lib/*-linux-gnu*")) if path.is_dir()]
+    # Folders below as well: libpulse looks for its other half in one of its own, by a path of an installed system.
+    libraries = sorted({str(path.parent) for path in UNPACKED.glob("**/lib/*-linux-gnu*/**/lib*.so*")})
     return Chromium(
         UNPACKED / "usr/lib/chromium/chromium-headless-shell",
         {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_PATH": str(UNPACKED / "etc/fonts")},
@@ -107,7 +108,25 @@ def install() -> Chromium:
         (UNPACKED / "complete").touch()
         found = installation()
         assert found is not None
+        try:
+            _require_running(found)
+        except PackagesUnavailableError:
+            (UNPACKED / "complete").unlink()
+            raise
         return found
+
+
+def _require_running(found: Chromium) -> None:
+    probe = subprocess.run(
+        [found.program, *FLAGS, "--version"],
+        env={**os.environ, **found.environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PAGE_SECONDS,
+    )
+    if probe.returncode:
+        raise PackagesUnavailableError(f"Cannot run the unpacked Chromium:\n{probe.stdout}{probe.stderr}")
 
 
 @pytest.fixture(scope="session")
