@@ -14,14 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.jobs.ades_rules import VALUES, VERSION_LINE, faults_of_psv
+from tasks.jobs.ades_rules import LONGEST_OBS_SUB_ID, VALUES, VERSION_LINE, faults_of_psv
 from tasks.jobs.ades_settings import AdesSettings, settings_of_observatory
 from tasks.jobs.merge_results import MergedResults
 
 NOT_REPORTED = ("few_nights", "large_rms", "poor_fit", "many_outliers")
 """Objects with one of these quality flags are left out: they may be false."""
-
-LONGEST_OBS_SUB_ID = 25
 
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 

@@ -5,10 +5,14 @@ must be there, which columns, and what a value may look like.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 VERSION_LINE = "# version=2022"
+
+LONGEST_OBS_SUB_ID = 35
+
+LONGEST_TEXT, LONGEST_DESIGN, LONGEST_DETECTOR = 100, 35, 25
 
 REQUIRED_RECORDS = {
     "observatory": ("mpcCode",),
@@ -19,32 +23,54 @@ REQUIRED_RECORDS = {
 }
 """Header record -> what must stand below it. The schema could do without observers; the Minor Planet Center can't."""
 
-OTHER_RECORDS = ("software", "comment", "fundingSource")
-
 REQUIRED_COLUMNS = ("trkSub", "mode", "stn", "obsTime", "ra", "dec", "astCat")
 
-_DECIMAL = r"(0|[1-9]\d*)(\.\d*)?"
-_POSITIVE = rf"(?=[0-9.]*[1-9]){_DECIMAL}"
+POSITIVE = r"(?=[0-9.]*[1-9])(0|[1-9]\d{0,4})(\.\d*)?"
+"""A decimal above 0 and below 100 000, without an exponent or a sign."""
+
+_TEXT = rf"(?=.*\S)[^|]{{1,{LONGEST_TEXT}}}"
+_WIDTH_6 = rf"(?=.{{1,6}}$){POSITIVE}"
+
+HEADER_VALUES: Mapping[str, Mapping[str, str]] = {
+    "observatory": {"mpcCode": r"[A-Za-z0-9_]{3,4}"},
+    "submitter": {"name": _TEXT, "institution": _TEXT},
+    "observers": {"name": _TEXT},
+    "measurers": {"name": _TEXT},
+    "telescope": {
+        "name": _TEXT,
+        "design": rf"(?=.*\S)[^|]{{1,{LONGEST_DESIGN}}}",
+        "aperture": _WIDTH_6,
+        "detector": rf"(?=.*\S)[^|]{{1,{LONGEST_DETECTOR}}}",
+        "fRatio": _WIDTH_6,
+        "pixelScale": _WIDTH_6,
+    },
+    "fundingSource": {},
+    "comment": {"line": _TEXT},
+}
+"""Header record -> what may stand below it, and what its value looks like: what we write, less than ADES has."""
+
+SEVERAL = ("observers", "measurers", "comment")
+"""Records whose line may stand more than once."""
 
 VALUES: Mapping[str, str] = {
     "trkSub": r"[-A-Za-z0-9_]{1,8}",
-    "obsSubID": r"[^|]{1,25}",
+    "obsSubID": rf"(?!\s*$)[^|]{{1,{LONGEST_OBS_SUB_ID}}}",
     "mode": r"[A-Za-z0-9_]{1,3}",
     "stn": r"[A-Za-z0-9_]{3,4}",
     "obsTime": r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z",
-    "ra": r"(?:[12]?\d?\d|3[0-5]\d)(\.\d{0,9})?",
-    "dec": r"[+-]?(?:[0-8]?\d(\.\d{0,9})?|90(\.0{0,9})?)",
-    "rmsRA": rf"(?=.{{1,7}}$){_POSITIVE}",
-    "rmsDec": rf"(?=.{{1,7}}$){_POSITIVE}",
+    "ra": r"(?:[12]\d\d|3[0-5]\d|[1-9]?\d)(\.\d{0,9})?",
+    "dec": r"[+-]?(?:[1-8]?\d(\.\d{0,9})?|90(\.0{0,9})?)",
+    "rmsRA": rf"(?=.{{1,7}}$){POSITIVE}",
+    "rmsDec": rf"(?=.{{1,7}}$){POSITIVE}",
     "astCat": r"[.A-Za-z0-9_]{1,8}",
     "mag": r"(?=[+-]?.{1,7}$)(-[0-4](\.\d*)?|[+]?([0-9]|[12]\d|3[0-4])(\.\d*)?)",
-    "rmsMag": rf"(?=.{{1,6}}$){_POSITIVE}",
+    "rmsMag": rf"(?=.{{1,6}}$){POSITIVE}",
     "band": r"[A-Za-z0-9_]{1,3}",
     "photCat": r"[.A-Za-z0-9_]{1,8}",
 }
 """Column -> what a value that is not empty looks like; columns stand in this order."""
 
-TOGETHER = {"rmsMag": "mag", "mag": "band", "photCat": "mag"}
+TOGETHER = {"rmsMag": "mag", "mag": "band", "band": "mag", "photCat": "mag"}
 """Where the first has a value, the second must."""
 
 MOST_FAULTS = 5
@@ -52,37 +78,67 @@ MOST_FAULTS = 5
 
 def faults_of_psv(text: str) -> list[str]:
     """Return what is wrong with a file, each with its line, at most `MOST_FAULTS`; empty: it can be sent."""
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")
     faults = []
-    for fault in (*_header_faults(lines), *_table_faults(lines)):
+    for fault in (*_unprintable(lines), *_header_faults(lines), *_table_faults(lines)):
         faults.append(fault)
         if len(faults) == MOST_FAULTS:
             break
     return faults
 
 
+def _unprintable(lines: Sequence[str]) -> Iterator[str]:
+    """Say where XML could not hold a character."""
+    for number, line in enumerate(lines, start=1):
+        if not line.isprintable():
+            yield f"line {number} has a character that can't be printed: {line!r}"
+
+
 def _header_faults(lines: Sequence[str]) -> Iterator[str]:
-    if not lines or lines[0] != VERSION_LINE:
-        yield f"line 1 is {lines[0] if lines else ''!r}, expected {VERSION_LINE!r}"
-    records: dict[str, set[str]] = {}
+    if lines[0] != VERSION_LINE:
+        yield f"line 1 is {lines[0]!r}, expected {VERSION_LINE!r}"
+    seen: dict[str, list[str]] = {}
     record = ""
     for number, line in enumerate(lines[1:], start=2):
+        key, _, value = line[2:].strip().partition(" ")
         if line.startswith("# "):
-            record = line[2:].split()[0]
-            records[record] = set()
-            if record not in REQUIRED_RECORDS and record not in OTHER_RECORDS:
-                yield f"line {number}: there is no header record {record!r}"
+            record = key
+            yield from (f"line {number}: {fault}" for fault in _record_faults(record, value, seen))
+            seen.setdefault(record, [])
         elif line.startswith("! "):
-            key, _, value = line[2:].partition(" ")
-            records.setdefault(record, set()).add(key)
-            if not value.strip() or "|" in value or len(value) > 100:  # noqa: PLR2004 (of the schema)
-                yield f"line {number}: {key} is {value!r}, expected 1 to 100 characters without '|'"
+            keys = seen.setdefault(record, [])
+            yield from (f"line {number}: {record} {fault}" for fault in _key_faults(record, key, value.strip(), keys))
+            keys.append(key)
         else:
             break
+    yield from _missing_from_header(seen)
+
+
+def _record_faults(record: str, value: str, seen: Collection[str]) -> Iterator[str]:
+    if record not in HEADER_VALUES:
+        yield f"there is no header record {record!r}"
+    elif record in seen:
+        yield f"header record {record!r} is there a second time"
+    elif not _is_like(value, _TEXT if record == "fundingSource" else ""):
+        yield f"{record} is {value!r}"
+
+
+def _key_faults(record: str, key: str, value: str, seen: Collection[str]) -> Iterator[str]:
+    if key in seen and record not in SEVERAL:
+        yield f"{key} is there a second time"
+    elif not _is_like(value, HEADER_VALUES.get(record, {}).get(key)):
+        yield f"{key} is {value!r}"
+
+
+def _missing_from_header(seen: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for record, keys in REQUIRED_RECORDS.items():
-        for key in keys:
-            if key not in records.get(record, set()):
-                yield f"the header has no {record} {key}"
+        yield from (f"the header has no {record} {key}" for key in keys if key not in seen.get(record, []))
+    if "comment" in seen and not seen["comment"]:
+        yield "the header's comment has no line"
+
+
+def _is_like(value: str, pattern: str | None) -> bool:
+    return pattern is not None and re.fullmatch(pattern, value, re.ASCII) is not None
 
 
 def _table_faults(lines: Sequence[str]) -> Iterator[str]:
@@ -114,7 +170,7 @@ def _row_faults(row: Mapping[str, str]) -> Iterator[str]:
         if not value:
             if name in REQUIRED_COLUMNS:
                 yield f"{name} is empty"
-        elif re.fullmatch(VALUES.get(name, ".*"), value) is None or (name == "obsTime" and not _is_a_time(value)):
+        elif not _is_like(value, VALUES.get(name, ".*")) or (name == "obsTime" and not _is_a_time(value)):
             yield f"{name} is {value!r}"
     for name, needed in TOGETHER.items():
         if row.get(name) and not row.get(needed):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tasks.errors import BadInputError
+from tasks.jobs.ades_rules import LONGEST_DESIGN, LONGEST_DETECTOR, LONGEST_TEXT, POSITIVE
 
 PREFIX = "ades."
 
@@ -26,42 +27,44 @@ class _Rule:
 
 def _text(most: int, *, required: bool = False) -> _Rule:
     return _Rule(
-        f"text of 1 to {most} characters without '|' or line ends",
-        lambda value: 0 < len(value) <= most and re.search(r"[|\r\n]", value) is None,
+        f"text of 1 to {most} printable characters without '|'",
+        lambda value: 0 < len(value) <= most and value.isprintable() and "|" not in value,
         required,
     )
 
 
 def _texts(*, required: bool = False) -> _Rule:
     return _Rule(
-        f"texts of 1 to 100 characters, with '{NAMES_APART}' between them, without '|'",
-        lambda value: all(_text(100).holds(part.strip()) for part in value.split(NAMES_APART)),
+        f"texts of 1 to {LONGEST_TEXT} printable characters, with '{NAMES_APART}' between them, without '|'",
+        lambda value: all(_text(LONGEST_TEXT).holds(part.strip()) for part in value.split(NAMES_APART)),
         required,
     )
 
 
 def _matching(pattern: str, expected: str, *, required: bool = False) -> _Rule:
-    return _Rule(expected, lambda value: re.fullmatch(pattern, value) is not None, required)
+    return _Rule(expected, lambda value: re.fullmatch(pattern, value, re.ASCII) is not None, required)
 
 
-_POSITIVE = r"(?=.*[1-9])(?=.{1,6}$)(0|[1-9]\d*)(\.\d*)?"
+_POSITIVE = rf"(?=.{{1,6}}$){POSITIVE}"
 _BAND = _matching(r"[A-Za-z0-9_]{1,3}", "an ADES band, 1 to 3 letters and digits, such as r or PG")
 
 RULES: Mapping[str, _Rule] = {
-    "submitter.name": _text(100, required=True),
-    "submitter.institution": _text(100),
+    "submitter.name": _text(LONGEST_TEXT, required=True),
+    "submitter.institution": _text(LONGEST_TEXT),
     "observers.name": _texts(required=True),
     "measurers.name": _texts(required=True),
-    "telescope.name": _text(100),
-    "telescope.design": _text(25, required=True),
-    "telescope.aperture": _matching(_POSITIVE, "metres, a positive number of at most 6 characters", required=True),
-    "telescope.detector": _text(25, required=True),
-    "telescope.fRatio": _matching(_POSITIVE, "a positive number of at most 6 characters"),
-    "telescope.pixelScale": _matching(_POSITIVE, "arcsec, a positive number of at most 6 characters"),
+    "telescope.name": _text(LONGEST_TEXT),
+    "telescope.design": _text(LONGEST_DESIGN, required=True),
+    "telescope.aperture": _matching(
+        _POSITIVE, "metres, a number above 0 and below 100000, at most 6 characters", required=True
+    ),
+    "telescope.detector": _text(LONGEST_DETECTOR, required=True),
+    "telescope.fRatio": _matching(_POSITIVE, "a number above 0 and below 100000, at most 6 characters"),
+    "telescope.pixelScale": _matching(_POSITIVE, "arcsec, a number above 0 and below 100000, at most 6 characters"),
     "mode": _matching(r"[A-Za-z0-9_]{1,3}", "ADES's code of the kind of detector, such as CCD or CMO", required=True),
     "astCat": _matching(r"[.A-Za-z0-9_]{1,8}", "ADES's code of the star catalogue, such as Gaia3", required=True),
     "photCat": _matching(r"[.A-Za-z0-9_]{1,8}", "ADES's code of the star catalogue, such as PS1_DR2"),
-    "fundingSource": _text(100),
+    "fundingSource": _text(LONGEST_TEXT),
     "comment": _texts(),
 }
 """Key without its prefix -> what its value must be. `band.FILTER`, an ADES band, is one more for each filter."""
