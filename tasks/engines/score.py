@@ -1,8 +1,10 @@
 """How good recovered orbits are where the truth is known: found, missed, pure, contaminated, false.
 
-Pure functions of tables. The words are difi's: an object is *findable* where its observations would do, an orbit is
-*pure*, *contaminated* or false. difi 2.0.0 is not called: it imports ray without asking for it, goes through files,
-and knows no shortest arc.
+Pure functions of tables. The words are difi's, and `tests/engines/test_score_against_difi.py` holds them against difi
+2.0.0: the same objects are findable and found, the same orbits pure, with the same share of other detections. What
+differs on purpose: an object needs `min_arc_days` as well to be findable; a false detection is no object's, so that an
+orbit of false detections is not pure; and an orbit is *contaminated* where enough of one object is left to find it by,
+not where the others are few (difi: at most 20 %; `contamination` says how many they are).
 """
 
 from dataclasses import dataclass
@@ -44,6 +46,8 @@ ORBITS = pa.schema(
         #: The object it has the most observations of; null: it has only false detections.
         pa.field("object_id", pa.string()),
         pa.field("object_obs", pa.int64(), nullable=False),
+        #: Share of its observations that are not of that object, percent.
+        pa.field("contamination", pa.float64(), nullable=False),
         #: pure: all of one object. contaminated: at least `min_observations` of one object, and others. false: neither.
         pa.field("verdict", pa.string(), nullable=False),
     ]
@@ -185,6 +189,7 @@ def _judged(linked: pd.DataFrame, settings: ClusterAndLinkSettings) -> pd.DataFr
     most = of_objects.sort_values(["orbit_id", "object_obs", "object_id"], ascending=[True, False, True])
     orbits = sizes.reset_index().merge(most.drop_duplicates("orbit_id"), on="orbit_id", how="left")
     orbits["object_obs"] = orbits["object_obs"].fillna(0).astype(np.int64)
+    orbits["contamination"] = 100.0 * (1.0 - orbits["object_obs"] / orbits["num_obs"])
     enough = orbits["object_obs"] >= settings.min_observations
     pure = orbits["object_obs"] == orbits["num_obs"]
     orbits["verdict"] = np.select([pure, enough], [PURE, CONTAMINATED], FALSE)

@@ -130,7 +130,7 @@ def test_an_orbit_of_false_detections_only_has_no_object():
     result = score({None: EIGHT, "a": [0]}, {"o1": ids("x", *range(8))})
 
     assert result.orbits.to_pylist() == [
-        {"orbit_id": "o1", "num_obs": 8, "object_id": None, "object_obs": 0, "verdict": FALSE}
+        {"orbit_id": "o1", "num_obs": 8, "object_id": None, "object_obs": 0, "contamination": 100.0, "verdict": FALSE}
     ]
 
 
