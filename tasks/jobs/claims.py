@@ -21,7 +21,7 @@ from tasks.engines.interface import StageResult, Tables
 from tasks.engines.settings import ClaimSettings
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError, TaskInputError
 from tasks.records.ids import TaskId
-from tasks.records.status import status_from_bytes
+from tasks.records.status import Status, status_from_bytes
 
 USED_CLAIMS = "claims_used.json"
 """The output that says which claims a task used, and how many observations it left out."""
@@ -38,6 +38,9 @@ class Claim(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     obs_index: tuple[int, ...]
+    #: As in the status. The number of an attempt is not enough: an attempt at a job that was deleted may sleep until
+    #: another job of that name is there, and write its claim then.
+    attempt_id: str | None = None
 
 
 class UsedClaim(BaseModel):
@@ -114,17 +117,17 @@ class TaskClaims:
         )
         return {USED_CLAIMS: report.model_dump_json(indent=1).encode()}
 
-    def claim(self, tables: Tables, *, attempt: int) -> None:
+    def claim(self, tables: Tables, *, attempt: int, attempt_id: str | None = None) -> None:
         """Write the claim of an attempt whose outputs lie in the bucket. It counts once the task has succeeded.
 
         Twice: the same. A bucket that does not answer only costs later tasks work that was done already.
         """
         rows = confident_rows(tables["recovered_orbits"], tables["recovered_orbit_members"], self.settings)
-        body = Claim(obs_index=tuple(rows.tolist())).model_dump_json().encode()
+        body = Claim(obs_index=tuple(rows.tolist()), attempt_id=attempt_id).model_dump_json().encode()
         try:
             self.bucket.write(self.task.claim(attempt), body, if_generation=MUST_NOT_EXIST)
         except GenerationMismatchError:
-            logger.info("The claim of attempt %d was there already: this attempt wrote it.", attempt)
+            logger.info("The claim of attempt %d was there already; it counts if this attempt wrote it.", attempt)
         except BucketUnavailableError as error:
             logger.warning("Claims no observations, later tasks may link them again: %s", error)
 
@@ -189,27 +192,37 @@ def _claims_that_count(bucket: Bucket, task: TaskLayout, known: dict[str, IntArr
             continue
         claim = UsedClaim(task_id=named[0], attempt=named[1], num_obs=0)
         try:
-            if info.name in known or _has_succeeded(bucket, task, claim):
-                used.append(claim.model_copy(update={"num_obs": len(_rows_of(bucket, task, claim, known))}))
+            if info.name not in known:
+                rows, attempt_id = _read_claim(bucket, task, claim)
+                status = status_from_bytes(bucket.read(task.job.task(claim.task_id).status).body)
+                if not claim_counts(status, attempt=claim.attempt, attempt_id=attempt_id):
+                    continue
+                known[info.name] = rows
+            used.append(claim.model_copy(update={"num_obs": len(known[info.name])}))
         except (ObjectNotFoundError, ValidationError, TaskInputError) as error:
             logger.warning("Leaves claim %s aside, its observations may be linked again: %s", info.name, error)
     return UsedClaims(claims=tuple(used))
 
 
-def _has_succeeded(bucket: Bucket, task: TaskLayout, claim: UsedClaim) -> bool:
-    """Tell whether the attempt that claims is the one whose results stand: what another claimed is not true."""
-    status = status_from_bytes(bucket.read(task.job.task(claim.task_id).status).body)
-    return status.state == "succeeded" and status.attempt == claim.attempt
+def claim_counts(status: Status, *, attempt: int, attempt_id: str | None) -> bool:
+    """Tell whether the attempt that claims is the one whose results stand: what another claimed is not true. Pure."""
+    return status.state == "succeeded" and (status.attempt, status.attempt_id) == (attempt, attempt_id)
 
 
 def _rows_of(bucket: Bucket, task: TaskLayout, claim: UsedClaim, known: dict[str, IntArray]) -> IntArray:
     name = task.job.task(claim.task_id).claim(claim.attempt)
     if name not in known:
-        try:
-            body = bucket.read(name).body
-            known[name] = np.array(Claim.model_validate_json(body).obs_index, dtype=np.int64)
-        except (ObjectNotFoundError, ValidationError, OverflowError) as error:
-            raise TaskInputError(
-                f"Cannot use claim {name} in {bucket.url}: {error}. Submit the job again under another --job-id."
-            ) from error
+        known[name], _ = _read_claim(bucket, task, claim)
     return known[name]
+
+
+def _read_claim(bucket: Bucket, task: TaskLayout, claim: UsedClaim) -> tuple[IntArray, str | None]:
+    """Return the rows that an attempt claims, and its id."""
+    name = task.job.task(claim.task_id).claim(claim.attempt)
+    try:
+        found = Claim.model_validate_json(bucket.read(name).body)
+        return np.array(found.obs_index, dtype=np.int64), found.attempt_id
+    except (ObjectNotFoundError, ValidationError, OverflowError) as error:
+        raise TaskInputError(
+            f"Cannot use claim {name} in {bucket.url}: {error}. Submit the job again under another --job-id."
+        ) from error

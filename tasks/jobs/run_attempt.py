@@ -208,7 +208,7 @@ class Attempt:
             return AttemptSucceeded(outputs=self._uploaded(files))
         # Outputs before the claim, the claim before the status, which alone makes it count.
         outputs = self._uploaded({**files, **self._claims.files(self.reports["range_and_shift"].counts)})
-        self._claims.claim(self._tables, attempt=self.assignment.attempt)
+        self._claims.claim(self._tables, attempt=self.assignment.attempt, attempt_id=self.assignment.attempt_id)
         return AttemptSucceeded(outputs=outputs)
 
     def _uploaded(self, files: Mapping[str, bytes]) -> tuple[OutputObject, ...]:

@@ -22,6 +22,8 @@ class Assignment(_Line):
     task_id: Annotated[TaskId, AfterValidator(require_safe_id)]
     bucket_url: str
     attempt: int
+    #: Unique to the attempt, as in the status; None: it is not told.
+    attempt_id: str | None = None
     worker: str
     #: The Prefect task run below which people see the tasks of the job; None: this attempt's flow run stands alone.
     parent_run_id: str | None = None

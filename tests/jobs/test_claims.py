@@ -55,17 +55,23 @@ def bucket(inputs):
     return submitted(inputs)
 
 
-def run(bucket, task, *, attempt=1):
+def run(bucket, task, *, attempt=1, attempt_id=None):
     assignment = Assignment(
-        job_id=JOB.job_id, task_id=task.task_id, bucket_url=bucket.url, attempt=attempt, worker="host:1"
+        job_id=JOB.job_id,
+        task_id=task.task_id,
+        bucket_url=bucket.url,
+        attempt=attempt,
+        attempt_id=attempt_id,
+        worker="host:1",
     )
     at_work = Attempt(assignment, bucket=bucket, tell=[].append, await_lease=lambda: None, surveys=SurveyCache(10**9))
     at_work.run()
     return at_work
 
 
-def set_status(bucket, task, state, *, attempt=1):
-    bucket.write(task.status, Status(state=state, attempt=attempt, updated_at=datetime.now(UTC)).to_bytes())
+def set_status(bucket, task, state, *, attempt=1, attempt_id=None):
+    status = Status(state=state, attempt=attempt, attempt_id=attempt_id, updated_at=datetime.now(UTC))
+    bucket.write(task.status, status.to_bytes())
 
 
 def used_by(bucket, task):
@@ -102,6 +108,15 @@ def test_what_a_finished_task_linked_is_left_out_of_the_next(bucket):
 def test_the_claim_of_an_attempt_that_did_not_succeed_does_not_count(bucket, state, attempt):
     claim(bucket, FIRST, [1, 2])
     set_status(bucket, FIRST, state, attempt=attempt)
+
+    assert begun(bucket).used.claims == ()
+
+
+def test_the_claim_of_an_attempt_at_a_job_that_was_deleted_and_made_again_does_not_count(bucket):
+    """It slept while the job was deleted, and wrote its claim when another job of that name was there."""
+    run(bucket, FIRST, attempt_id="of the deleted job")
+    run(bucket, FIRST, attempt_id="of this job")
+    set_status(bucket, FIRST, "succeeded", attempt_id="of this job")
 
     assert begun(bucket).used.claims == ()
 

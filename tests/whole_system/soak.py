@@ -4,6 +4,9 @@ Workers are killed, frozen, asked to leave once and twice, their children are ki
 of other buckets; tasks fail and crash; on services the broker is killed, its connections are reset and the bucket
 fails. In the end every promise must hold: every task in the state that its input calls for, complete outputs, nothing
 computed more often than faults hit it, no terminal state changed, empty queues, no process left.
+
+`--claims`: the tasks claim observations from each other; whole machines freeze (supervisor and child), and tasks fail
+and are retried besides. `claims_promises` says what must hold of the claims.
 """
 
 import argparse
@@ -21,14 +24,18 @@ from pathlib import Path
 
 import psutil
 
+from tasks.bucket.layout import JobLayout
 from tests.services.fake_gcs import running_fake_gcs
 from tests.services.faults import Faults, running_fault_proxy
 from tests.services.proxy import fault_proxy
 from tests.services.rabbitmq import private_rabbitmq
+from tests.support.slow_engine.claiming_child import retried_name
 from tests.whole_system.broken import PASSING_FAULTS
-from tests.whole_system.rig import Place, Rig, WorkerProcess
+from tests.whole_system.claims_promises import ClaimsAtRest
+from tests.whole_system.rig import JOB, Place, Rig, WorkerProcess
 
 ENDINGS = {"": "succeeded", "task_error": "task_error", "crash": "crashed", "missing": "bad_input"}
+CLAIMING_ENDINGS = {**ENDINGS, "until_retried": "succeeded"}
 ORDINARY = 0.9
 """Share of tasks that succeed."""
 MALFORMED = [b"", b"{", b"[]", b'{"task_id": 5}', b"\xff\xfe"]
@@ -51,6 +58,7 @@ class Soak:
     reset_connections: Callable[[], None] | None = None
     kill_broker: Callable[[], None] | None = None
     most_broker_kills: int = 1000
+    has_claims: bool = False
     #: Each of these may cost one more execution.
     faults: Counter[str] = field(default_factory=Counter)
     #: None of these may cost any.
@@ -64,6 +72,7 @@ class Soak:
         self.frozen: list[tuple[float, WorkerProcess]] = []
         self.next_broker_kill = time.monotonic() + BROKER_KILL_SECONDS
         self.injected = 0
+        self.to_retry: set[str] = set()
 
     def run(self, *, fault_seconds: float) -> dict[str, object]:
         """Submit, inject a fault every `fault_seconds` until 7 of 10 tasks are done, then let all come to rest."""
@@ -73,6 +82,7 @@ class Soak:
         while done < self.tasks:
             self.keep_workers()
             self.rig.look()
+            self.retry_failed()
             done = len(self.rig.ended)
             if done < 0.7 * self.tasks:
                 self.inject(most=10 + done // 2)
@@ -89,16 +99,27 @@ class Soak:
             "faults": dict(self.faults),
             "faults_that_cost_nothing": dict(self.free),
             "extra_executions": extra,
+            **({"claims": self.claims_at_rest()} if self.has_claims else {}),
             "violations": 0,
         }
 
+    def claims_at_rest(self) -> dict[str, int]:
+        return ClaimsAtRest(self.rig.bucket, JobLayout(JOB), self.rig.tasks).check()
+
     def submit(self) -> None:
+        endings = CLAIMING_ENDINGS if self.has_claims else ENDINGS
         for number in range(self.tasks):
-            fault = "" if self.random.random() < ORDINARY else self.random.choice(sorted(ENDINGS))
+            fault = "" if self.random.random() < ORDINARY else self.random.choice(sorted(endings))
             wish = {"seconds": self.task_seconds * self.random.uniform(0.2, 1.8), "fault": fault}
             task_id = f"task-{number:05d}"
-            self.rig.submit(**{task_id: None if fault == "missing" else wish})
-            self.expected[task_id] = ENDINGS[fault]
+            if self.has_claims:
+                self.rig.submit_claiming(**{task_id: {**wish, "claim_seconds": self.random.uniform(0.0, 0.3)}})
+            else:
+                self.rig.submit(**{task_id: None if fault == "missing" else wish})
+            if fault == "missing":
+                self.rig.bucket.delete(JobLayout(JOB).task(task_id).orbits)
+            self.to_retry |= {task_id} if fault == "until_retried" else set()
+            self.expected[task_id] = endings[fault]
             self.faults["crash of its own"] += 2 * (fault == "crash")
         bodies = [self.random.choice(MALFORMED) for _ in range(self.tasks // 20)]
         bodies += [self.rig.message(self.some_task(), bucket="gs://foreign") for _ in range(self.tasks // 20)]
@@ -112,7 +133,17 @@ class Soak:
     def keep_workers(self) -> None:
         self.pool = [worker for worker in self.pool if not worker.ended()]
         while len(self.pool) < self.workers:
-            self.pool.append(self.rig.worker(THOR_TASK_TIME_LIMIT_SECONDS=str(TASK_LIMIT_SECONDS)))
+            options = ["--claiming"] if self.has_claims else []
+            self.pool.append(self.rig.worker(*options, THOR_TASK_TIME_LIMIT_SECONDS=str(TASK_LIMIT_SECONDS)))
+
+    def retry_failed(self) -> None:
+        """Have the tasks done again that fail until somebody does."""
+        for task_id in sorted(self.to_retry & self.rig.ended.keys()):
+            self.thaw(all_of_them=True)
+            self.rig.bucket.write(retried_name(task_id), b"")
+            self.rig.retry(task_id)
+            self.to_retry.remove(task_id)
+            self.faults["failed and retried"] += 1
 
     def inject(self, *, most: int) -> None:
         """Let one more thing go wrong; not ever more of it while a busy machine gets nothing done."""
@@ -164,14 +195,22 @@ class Soak:
 
     def freeze(self, worker: WorkerProcess) -> None:
         worker.send(signal.SIGSTOP)
+        if self.has_claims:
+            self.send_to_child(worker, signal.SIGSTOP)  # as if the whole machine slept
         self.frozen.append((time.monotonic() + self.random.uniform(0.5, 2 * DELAY_SECONDS), worker))
         self.faults["freeze"] += 1
 
     def thaw(self, *, all_of_them: bool = False) -> None:
         for until, worker in tuple(self.frozen):
             if all_of_them or time.monotonic() > until:
+                # The child first: it may be in the midst of its upload when another has finished the task.
+                self.send_to_child(worker, signal.SIGCONT)
                 worker.send(signal.SIGCONT)
                 self.frozen.remove((until, worker))
+
+    def send_to_child(self, worker: WorkerProcess, number: signal.Signals) -> None:
+        with contextlib.suppress(psutil.Error, ValueError):
+            worker.child().send_signal(number)
 
     def ring_again(self, _worker: WorkerProcess) -> None:
         self.thaw(all_of_them=True)  # a frozen worker may hold the queue file's lock, and only we can thaw it
@@ -248,6 +287,7 @@ def soak(
             reset_connections=services.reset_connections if services else None,
             kill_broker=services.kill_broker if services else None,
             most_broker_kills=options.broker_kills,
+            has_claims=options.claims,
         ).run(fault_seconds=options.fault_seconds)
         return {**figures, "bucket_faults": len(services.bucket_faults.injected) if services else 0}
     finally:
@@ -265,6 +305,7 @@ def run(arguments: list[str]) -> dict[str, dict[str, object]]:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault-seconds", type=float, default=1.0, help="mean time between faults")
     parser.add_argument("--broker-kills", type=int, default=1000, help="at most so many")
+    parser.add_argument("--claims", action="store_true", help="the tasks claim observations")
     parser.add_argument("--on", choices=[*KINDS], help="default: on each, one after the other")
     options = parser.parse_args(arguments)
     figures = {}

@@ -1,6 +1,7 @@
 """The worker of the tests: the real supervisor with the synthetic child, and with faults where a test wants them.
 
-`--real-engine` has the product's own child instead, and the engine in it.
+`--real-engine` has the product's own child instead, and the engine in it; `--claiming` the product's own attempt around
+an engine of the tests.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from workers.shutdown import Shutdown
 from workers.supervise import Supervisor
 
 CHILD = (sys.executable, "-m", "tests.support.slow_engine.child")
+CLAIMING_CHILD = (sys.executable, "-m", "tests.support.slow_engine.claiming_child")
 
 
 def main() -> None:
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--kill-at")
     parser.add_argument("--kill-at-line", help="what this worker logs at its last moment")
     parser.add_argument("--real-engine", action="store_true")
+    parser.add_argument("--claiming", action="store_true", help="the child of tasks that claim observations")
     parser.add_argument("--mutant", choices=sorted(MUTANTS))
     parser.add_argument("--lose-answers", action="store_true")
     parser.add_argument("--idle-timeout", type=float)
@@ -51,7 +54,7 @@ def main() -> None:
         settings.queue_url,
         worker=worker,
         idle_timeout_seconds=options.idle_timeout,
-        child_command=CHILD_COMMAND if options.real_engine else CHILD,
+        child_command=CHILD_COMMAND if options.real_engine else CLAIMING_CHILD if options.claiming else CHILD,
     )
     bucket = open_bucket_from_settings(settings)
     Supervisor(
