@@ -96,9 +96,14 @@ def bring_home(
 ) -> JobResults:
     """Collect as a Prefect task."""
     collect = steps.collect if instrument.is_in_run() else collect_results
-    output = (output or DEFAULT_OUTPUT / manifest.job_id).absolute()
-    results: JobResults = collect(watch, manifest=manifest, output=output, options=options or CollectOptions())
+    home = home_of_results(manifest.job_id, output)
+    results: JobResults = collect(watch, manifest=manifest, output=home, options=options or CollectOptions())
     return results
+
+
+def home_of_results(job_id: str, output: Path | None) -> Path:
+    """Return the directory that the results of a job go to."""
+    return (output or DEFAULT_OUTPUT / job_id).absolute()
 
 
 def show_results(results: JobResults, *, job_id: str, totals: Mapping[str, Any] | None = None) -> None:

@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pydantic import SecretStr
 
 from flows import command_line, job_show, summary
-from flows.collect import add_catalogue_option, bring_home, collect_options, show_results
+from flows.collect import add_catalogue_option, bring_home, collect_options, home_of_results, show_results
 from flows.local_processes import PrefectServer, local_workers, prefect_server
 from flows.monitor import follow
 from flows.reporter import reporter, reporter_for_terminal, use_reporter
@@ -30,6 +30,7 @@ from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
 from tasks.jobs.cancel import cancel_job
+from tasks.jobs.collect import require_writable
 from tasks.jobs.inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
@@ -99,6 +100,8 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     settings = settings_with(bucket=bucket, queue=queue)
     inputs = inputs_of(observations, orbits, config, number, claim_observations=claim_observations)
     options = collect_options(None, catalogue)
+    if wait:
+        require_writable(home_of_results(job_id, output))
     for note in inputs.notes:
         reporter().say(note)
     store, settings = places_of(settings, bucket)
@@ -259,6 +262,8 @@ def submit(options: argparse.Namespace) -> int:
     if settings.gcs_bucket_block is None:  # a block may be in the Prefect that is not started yet
         places_of(settings, options.bucket)
     job_id = new_job_id(options.job_id, prefix="job" if options.observations else "demo")
+    if not options.no_wait:
+        require_writable(home_of_results(job_id, options.output))
     try:
         outcome, prefect = run_shown(
             settings,

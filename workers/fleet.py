@@ -71,5 +71,7 @@ class Fleet:
                 self._start(place)
             return
         del self._workers[place]
-        self._worst_exit_code = max(self._worst_exit_code, 1 if was_killed else code)
+        # Asked to leave before it had taken over its signals, it had no task: it left in order.
+        did_as_asked = was_killed and -code in REQUESTS
+        self._worst_exit_code = max(self._worst_exit_code, 0 if did_as_asked else 1 if was_killed else code)
         logger.info("Worker %d left with exit code %d.", process.pid, code)

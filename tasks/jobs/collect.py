@@ -85,8 +85,7 @@ def collect_outputs(
                     raise
                 logger.warning("Left an output of failed task %s out: %s", task_id, error)
         if status.state == "succeeded":
-            # Left by an earlier collect, before the task was retried.
-            (directory / ERROR_MESSAGE).unlink(missing_ok=True)
+            remove_file(directory / ERROR_MESSAGE)  # of an earlier collect, before the task was retried
         on_task(task_id)
         return CollectedTask(task_id, orbit_ids[task_id], status, directory)
 
@@ -109,7 +108,37 @@ def write_whole(path: Path, body: bytes) -> None:
             raise
     except OSError as error:
         raise BadInputError(
-            f"Cannot write {path}: {error.strerror or error}. Choose another --output, or make room."
+            f"Cannot write {path}: {error.strerror or error}. Choose another --output, or make room; then "
+            "`python -m flows.collect` goes on, and downloads nothing twice."
+        ) from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; nothing happens when it is not there, or when another collect was faster."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInputError(
+            f"Cannot remove {path}, which is of an earlier collect: {error.strerror or error}. Remove it by hand, or "
+            "choose another --output."
+        ) from error
+
+
+def require_writable(output: Path) -> None:
+    """Find out before the work, not after it, whether results can be written below `output`; it is made.
+
+    Raises
+    ------
+    BadInputError
+        If not.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise BadInputError(
+            f"Cannot write results to {output}: {error.strerror or error}. Choose another --output."
         ) from error
 
 

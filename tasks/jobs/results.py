@@ -14,7 +14,7 @@ from tasks.jobs.adam_core_tables import adam_core_members, adam_core_orbits
 from tasks.jobs.ades_file import AdesFiles, ades_files
 from tasks.jobs.ades_settings import checked_ades, without_ades
 from tasks.jobs.checkpoints import parquet_from_table
-from tasks.jobs.collect import CollectedTask, collect_outputs, write_whole
+from tasks.jobs.collect import CollectedTask, collect_outputs, remove_file, write_whole
 from tasks.jobs.completeness import FILES as JUDGED_FILES
 from tasks.jobs.completeness import Completeness, completeness_of
 from tasks.jobs.config_file import items_from_csv
@@ -150,7 +150,7 @@ def _write_ades(ades: AdesFiles, output: Path) -> None:
     """Write the files, and remove those of an earlier collect that are no more: nobody shall send them."""
     for path in output.glob("ades_*.psv"):
         if path.name not in ades.bodies:
-            path.unlink()
+            remove_file(path)
     for name, body in ades.bodies.items():
         write_whole(output / name, body)
 

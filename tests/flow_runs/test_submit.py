@@ -80,6 +80,17 @@ def test_bad_input_ends_with_2_and_leaves_nothing_anywhere(place: Place, files, 
     assert not place.queue.exists()
 
 
+def test_an_output_that_cannot_be_written_to_is_refused_before_the_job_is_computed(place: Place, files, unseen, capsys):
+    in_the_way = place.path / "found"
+    in_the_way.write_bytes(b"a file")
+
+    code = run(*files, *place.options, "--output", str(in_the_way))
+
+    assert code == 2
+    assert f"Cannot write results to {in_the_way}: File exists. Choose another --output." in capsys.readouterr().err
+    assert not (place.path / "bucket").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -2,6 +2,7 @@
 
 import dataclasses
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,8 @@ from tasks.bucket.checksum import crc32c_from_bytes
 from tasks.bucket.layout import JobLayout
 from tasks.engines.tables import RECOVERED_ORBIT_MEMBERS, RECOVERED_ORBITS
 from tasks.errors import BadInputError, BucketUnavailableError
+from tasks.jobs import results
+from tasks.jobs.ades_file import AdesFiles
 from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.collect import collect_outputs
 from tasks.jobs.monitor import JobWatch
@@ -17,6 +20,7 @@ from tasks.jobs.results import collect_results
 from tasks.records.ids import JobId
 from tasks.records.manifest import Manifest
 from tasks.records.status import OutputObject, Status
+from tests.services.small_disk import small_disk
 from tests.support.buckets import FakeBucket
 from tests.support.jobs import NOW
 
@@ -152,6 +156,61 @@ def test_an_output_directory_that_cannot_be_is_refused(tmp_path):
 
     with pytest.raises(BadInputError, match=r"Cannot write .*Choose another --output"):
         collect(bucket, {"a": status}, tmp_path)
+
+
+def test_an_error_message_of_a_former_attempt_that_cannot_be_removed_is_told(tmp_path):
+    bucket = FakeBucket()
+    (tmp_path / "tasks/a/outputs/error_message.txt").mkdir(parents=True)
+
+    with pytest.raises(BadInputError, match=r"Cannot remove .*error_message.txt.*by hand"):
+        collect(bucket, {"a": put_task(bucket, "a", {"thor.log": b"one"})}, tmp_path)
+
+
+def test_a_report_of_an_earlier_collect_may_be_removed_by_two_at_once(tmp_path, monkeypatch):
+    stale = tmp_path / "ades_X05.psv"
+    stale.write_bytes(b"of an earlier collect")
+    listed = list(tmp_path.glob("ades_*.psv"))
+    monkeypatch.setattr(type(tmp_path), "glob", lambda *_: listed)
+    stale.unlink()  # the other was faster
+
+    results._write_ades(AdesFiles({}, ()), tmp_path)
+
+
+def test_results_can_go_home_twice_at_once(tmp_path):
+    bucket = FakeBucket()
+    statuses = {
+        f"t{number}": put_task(bucket, f"t{number}", {"thor.log": b"log" * 10_000, "clusters.csv": b"rows" * 10_000})
+        for number in range(20)
+    }
+
+    with ThreadPoolExecutor(4) as collectors:
+        for each in [collectors.submit(collect, bucket, statuses, tmp_path) for _ in range(4)]:
+            each.result()
+
+    assert {path.read_bytes() for path in tmp_path.rglob("thor.log")} == {b"log" * 10_000}
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == 40
+
+
+def test_a_full_disk_leaves_no_half_file_and_collecting_again_goes_on(tmp_path):
+    bucket = FakeBucket()
+    statuses = {f"t{number}": put_task(bucket, f"t{number}", {"thor.log": bytes(40_000)}) for number in range(8)}
+    with small_disk(tmp_path / "disk", size="256k") as disk:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(100_000))
+
+        with pytest.raises(BadInputError, match=r"No space left on device.*flows.collect"):
+            collect(bucket, statuses, disk / "output")
+
+        # A thread may end its write after the first error was raised, before the pool is left.
+        found = [path for path in (disk / "output").rglob("*") if path.is_file()]
+        assert {path.name for path in found} <= {"thor.log"}
+        assert all(path.stat().st_size == 40_000 for path in found)
+        filler.unlink()
+        statuses = dict(list(statuses.items())[:4])
+        bucket.history.clear()
+        collect(bucket, statuses, disk / "output")
+        assert len(reads(bucket)) < len(statuses) or not found
+        assert {path.stat().st_size for path in (disk / "output").rglob("thor.log")} == {40_000}
 
 
 def default_of(field):

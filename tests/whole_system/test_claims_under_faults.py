@@ -92,10 +92,10 @@ def test_a_child_whose_claims_lack_it_is_caught(embedded_rig, mutant):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_claims_keep_their_promises_under_all_faults_at_once():
-    size = ["--tasks", "16", "--workers", "2", "--fault-seconds", "0.5"]
+    size = ["--tasks", "12", "--workers", "2", "--fault-seconds", "0.8"]
 
     figures = run(["--claims", "--on", "embedded", "--seed", "3", *size])["embedded"]
 
     assert figures["violations"] == 0
-    assert sum(figures["faults"].values()) > 3
+    assert sum(figures["faults"].values()) > 1
     assert figures["claims"]["tasks_that_left_some_out"] > 3

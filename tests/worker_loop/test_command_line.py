@@ -31,6 +31,15 @@ while signal.sigpending() != both:
     time.sleep(0.01)
 sys.exit({code})
 """
+DEAF_MEMBER = r"""
+import os, sys, time
+from workers.mortality import die_with
+die_with(int(sys.argv[-1].partition("=")[2]))
+os.write(1, b"serving\n")
+time.sleep(60)
+sys.exit({code})
+"""
+"""Has not taken over its signals yet."""
 MEMBER = r"""
 import os, signal, sys, time
 from workers.mortality import die_with
@@ -218,6 +227,14 @@ def test_a_second_request_reaches_members_that_have_not_yet_looked_at_the_first(
 
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) == 0
+
+
+def test_members_that_are_asked_to_leave_before_they_listen_have_left_in_order(fleet):
+    process = fleet(script=DEAF_MEMBER)
+
+    process.send_signal(signal.SIGTERM)
 
     assert process.wait(30) == 0
 
