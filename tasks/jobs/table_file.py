@@ -20,6 +20,9 @@ from tasks.errors import BadInputError
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 
+LONGEST_VALUE = 200
+"""So much of a value that is wrong is told."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -72,6 +75,13 @@ class TableFile:
         """Return the same file from its second row on."""
         return replace(self, table=self.table.slice(1), rows_before=self.rows_before + 1)
 
+    def flattened(self) -> "TableFile":
+        """Return the same file with each field of a nested column as a column: `time` becomes `time.days`, ..."""
+        table = self.table
+        while any(pa.types.is_struct(field.type) for field in table.schema):
+            table = table.flatten()
+        return replace(self, table=table.replace_schema_metadata(self.table.schema.metadata))
+
     def where(self, mask: pa.Array) -> "TableFile":
         """Return the same file with only the rows that are marked."""
         lines = None if self.lines is None else self.lines[mask.to_numpy(zero_copy_only=False)]
@@ -92,6 +102,18 @@ class TableFile:
                 )
             column = column.cast(pa.string())
         return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+
+    def lists(self, name: str) -> pa.Array:
+        """Return a column of lists of numbers; null: no list."""
+        column = _whole(self.table[name])
+        kind = column.type
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+            raise BadInputError(
+                f"Cannot use {self.name}: column {name!r} is of type {kind}, expected lists of numbers. "
+                "Write it as lists of float64."
+            )
+        return column
 
     def required_strings(self, name: str) -> pa.Array:
         """Return a column as text in which nothing may be empty."""
@@ -120,9 +142,11 @@ class TableFile:
     def error(self, name: str, row: int, found: object, expected: str, *, count: int = 1) -> BadInputError:
         """Return the error about one value; `row` counts from 0."""
         more = f" ({count} of {len(self.table)} rows are wrong)" if count > 1 else ""
+        text = repr(found)
+        text = text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
         counting = "Rows count from 1 after the header. " if self.lines is None else ""
         return BadInputError(
-            f"Cannot use {self.name}: column {name!r}, {self.place_of(row)} is {found!r}, expected {expected}{more}. "
+            f"Cannot use {self.name}: column {name!r}, {self.place_of(row)} is {text}, expected {expected}{more}. "
             f"{counting}Correct the file and submit again."
         )
 
@@ -152,7 +176,7 @@ class TableFile:
                 f"Cannot use {self.name}: column {name!r} is of type {column.type}, expected numbers. "
                 "Write it as float64."
             )
-        return column.cast(pa.float64())
+        return column.cast(pa.float64(), safe=False)  # a whole number of more than 53 bits loses its last ones
 
     def _in_range(self, name: str, column: pa.Array, allowed: Range) -> pa.Array:
         below = pc.less(column, allowed.low) if allowed.low_is_in else pc.less_equal(column, allowed.low)

@@ -16,6 +16,7 @@ from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.job_detections import detections_from_csv
 from tasks.jobs.merge_results import MergedResults
+from tasks.jobs.orbits_file import read_orbits
 from tasks.jobs.recovered_tables import complete_tables, trk_subs
 from tests.support.job_inputs import whole_demo
 from tests.support.recovered import merged_demo
@@ -43,6 +44,22 @@ def test_adam_core_reads_the_same_orbits(completed, tmp_path):
     np.testing.assert_array_equal(orbits.coordinates.covariance.to_matrix(), covariances_from_table(completed.orbits))
     assert orbits.physical_parameters.H_v.to_pylist() == completed.orbits["H"].to_pylist()
     assert orbits.coordinates.origin.code.to_pylist() == ["SUN"] * len(orbits)
+
+
+@pytest.mark.parametrize("name", ["recovered_orbits.csv", "recovered_orbits.parquet", "adam_core.parquet"])
+def test_recovered_orbits_are_test_orbits_as_they_are(completed, tmp_path, name):
+    bodies = {
+        "recovered_orbits.csv": csv_from_table,
+        "recovered_orbits.parquet": parquet_from_table,
+        "adam_core.parquet": lambda orbits: parquet_from_table(adam_core_orbits(orbits)),
+    }
+    (tmp_path / name).write_bytes(bodies[name](completed.orbits))
+
+    found = read_orbits(tmp_path / name)
+
+    for column in ("orbit_id", *AXES, "covariance"):
+        assert found[column].to_pylist() == completed.orbits[column].to_pylist()
+    np.testing.assert_allclose(found["epoch"], completed.orbits["epoch"], rtol=0, atol=1e-9)
 
 
 def test_cometary_elements_and_sigmas_are_adam_cores(completed, tmp_path):

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.astrodynamics.constants import MU_SUN
+from tasks.engines.builtin.astrodynamics.element_states import states_from_keplerian
 
 FloatArray = NDArray[np.float64]
 
@@ -23,9 +23,6 @@ _JUPITER_MOTION_DEG_PER_DAY = 3034.74612775 / 36525.0
 """Jupiter's mean longitude at J2000.0 and its motion: Standish & Williams 1992 (JPL's approximate positions)."""
 
 _J2000_MJD = 51544.5
-
-_KEPLER_STEPS = 12
-"""Newton's steps: twice what e = 0.99 needs for the last digit."""
 
 
 @dataclass(frozen=True)
@@ -41,36 +38,6 @@ class Elements:
 
 
 Draw = Callable[[int, float, np.random.Generator], Elements]
-
-
-def states_from_elements(elements: Elements) -> FloatArray:
-    """Return the states of ellipses, shape (m, 6), au and au/d (Vallado 2013, 4th ed., algorithm 10).
-
-    Kepler's equation is solved by Newton's method from E = M + 0.85 e sign(sin M), M within half a turn of 0
-    (Danby & Burkardt 1983, Celest. Mech. 31, 95).
-    """
-    e, mean = elements.e, np.radians(elements.M)
-    mean = np.arctan2(np.sin(mean), np.cos(mean))
-    eccentric = mean + 0.85 * e * np.sign(np.sin(mean))
-    for _ in range(_KEPLER_STEPS):
-        eccentric -= (eccentric - e * np.sin(eccentric) - mean) / (1.0 - e * np.cos(eccentric))
-    minor = np.sqrt(1.0 - e**2)
-    rate = np.sqrt(MU_SUN / elements.a) / (1.0 - e * np.cos(eccentric))
-    in_plane = np.stack([elements.a * (np.cos(eccentric) - e), elements.a * minor * np.sin(eccentric)])
-    motion = np.stack([-rate * np.sin(eccentric), rate * minor * np.cos(eccentric)])
-    first, second = _axes(elements)
-    position = in_plane[0][:, None] * first + in_plane[1][:, None] * second
-    velocity = motion[0][:, None] * first + motion[1][:, None] * second
-    return np.hstack([position, velocity])
-
-
-def _axes(elements: Elements) -> tuple[FloatArray, FloatArray]:
-    """Return the unit vectors to perihelion and 90 deg further along the orbit, shape (m, 3) each."""
-    node, perihelion, tilt = (np.radians(angle) for angle in (elements.raan, elements.ap, elements.i))
-    cn, sn, cp, sp, ci, si = (f(x) for x in (node, perihelion, tilt) for f in (np.cos, np.sin))
-    first = np.stack([cn * cp - sn * sp * ci, sn * cp + cn * sp * ci, sp * si], axis=1)
-    second = np.stack([-cn * sp - sn * cp * ci, -sn * sp + cn * cp * ci, cp * si], axis=1)
-    return first, second
 
 
 def _rayleigh_below(scale: float | FloatArray, highest: float, count: int, rng: np.random.Generator) -> FloatArray:
@@ -188,4 +155,5 @@ GROUPS: Mapping[str, Draw] = MappingProxyType(
 
 def draw_states(group: str, count: int, *, epoch_mjd_tdb: float, rng: np.random.Generator) -> FloatArray:
     """Draw `count` objects of a group of the synthetic model: states at the epoch, shape (count, 6), au and au/d."""
-    return states_from_elements(GROUPS[group](count, epoch_mjd_tdb, rng))
+    drawn = GROUPS[group](count, epoch_mjd_tdb, rng)
+    return states_from_keplerian(np.stack([drawn.a, drawn.e, drawn.i, drawn.raan, drawn.ap, drawn.M], axis=1))

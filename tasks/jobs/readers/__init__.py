@@ -1,1 +1,1 @@
-"""Files of detections as astronomers have them, a module a format; each gives rows of `tables.OBSERVATIONS`."""
+"""Files as astronomers have them, a module a format: detections become `tables.OBSERVATIONS`, orbits `TEST_ORBITS`."""

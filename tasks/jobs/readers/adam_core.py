@@ -11,9 +11,12 @@ import pyarrow.parquet
 from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
 from tasks.jobs.readers.detections import ObservationColumns, detections_of_table
-from tasks.jobs.table_file import ANY_NUMBER, TableFile, read_table_file, require_unique
+from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile, read_table_file, require_unique
 
 NANOSECONDS_PER_DAY = 86_400_000_000_000
+
+DAYS = Range(-1e9, 1e9, "a time: whole days, MJD")
+NANOSECONDS = Range(0, NANOSECONDS_PER_DAY, "nanoseconds since the beginning of the day", high_is_in=False)
 
 EXPOSURES = "exposures.parquet"
 """Where the exposures of a table of detections lie when nobody says otherwise: beside it."""
@@ -72,12 +75,11 @@ def read_point_source_detections(file: TableFile, exposures: Path) -> pa.Table:
 
 def mjd_of_times(file: TableFile, name: str) -> pa.Array:
     """Return a column of adam-core's times (days and nanoseconds) as MJD in its own scale."""
-    times = file.table[name].combine_chunks()
-    missing = pc.is_null(pc.struct_field(times, "days"))
-    file.refuse_rows(name, missing, "a time")
-    days = pc.struct_field(times, "days").to_numpy(zero_copy_only=False)
-    nanoseconds = pc.struct_field(times, "nanos").to_numpy(zero_copy_only=False)
-    return pa.array(days + nanoseconds / np.float64(NANOSECONDS_PER_DAY))
+    flat = file.flattened()
+    days, nanos = f"{name}.days", f"{name}.nanos"
+    flat.require_columns([days, nanos])
+    whole, rest = flat.numbers(days, DAYS), flat.numbers(nanos, NANOSECONDS)
+    return pc.add(whole, pc.divide(rest, float(NANOSECONDS_PER_DAY)))
 
 
 def time_scale_of(schema: pa.Schema, name: str, file_name: str) -> TimeScale:

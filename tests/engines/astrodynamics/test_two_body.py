@@ -102,6 +102,17 @@ def test_a_body_that_falls_straight_to_the_sun_takes_the_free_fall_time():
     assert energy(before_the_end) == pytest.approx(energy(state), rel=1e-9)
 
 
+def test_a_fast_body_that_grazes_the_sun_comes_out_again():
+    a, e, days = -0.9, 1.0017, 24.0
+
+    state = propagate_two_body(at_perihelion(a * (1.0 - e), e), np.array([days]))[0]
+
+    # r = a (1 - e cosh F), and Kepler's equation with that F (Vallado 2013, section 2.2).
+    hyperbolic = math.acosh((1.0 - np.linalg.norm(state[:3]) / a) / e)
+    since = (e * math.sinh(hyperbolic) - hyperbolic) * math.sqrt(-(a**3) / MU_SUN)
+    assert since == pytest.approx(days, rel=1e-9)
+
+
 def test_no_time_changes_nothing():
     state = np.array([1.2, -0.3, 0.1, 0.004, 0.013, -0.002])
     after, transition = propagate_two_body_partials(state, np.array([0.0]))

@@ -25,6 +25,13 @@ def ecliptic_from_equatorial(vectors: FloatArray) -> FloatArray:
     return np.column_stack([x, y * COS_OBLIQUITY + z * SIN_OBLIQUITY, z * COS_OBLIQUITY - y * SIN_OBLIQUITY])
 
 
+def ecliptic_covariances(covariances: FloatArray) -> FloatArray:
+    """Rotate covariances of equatorial states, shape (m, 6, 6), into the ecliptic of J2000."""
+    turn = np.kron(np.eye(2), ecliptic_from_equatorial(np.eye(3)).T)
+    turned: FloatArray = turn @ covariances @ turn.T
+    return 0.5 * (turned + turned.transpose(0, 2, 1))
+
+
 def equatorial_from_ecliptic(vectors: FloatArray) -> FloatArray:
     """Rotate vectors of the ecliptic of J2000, shape (n, 3), into the equatorial frame (ICRF)."""
     x, y, z = vectors.T

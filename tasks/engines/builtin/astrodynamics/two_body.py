@@ -167,11 +167,19 @@ def universal_anomaly(r0: float, sigma0: float, alpha: float, dt: float) -> floa
 
 @kernel
 def _bracket(r0: float, sigma0: float, alpha: float, target: float) -> tuple[float, float]:
-    """Bound chi by the largest d(chi)/dt of the orbit, at pericentre, and by what cosh can take."""
+    """Bound chi by the largest d(chi)/dt of the orbit, at pericentre, by its kind, and by what cosh can take.
+
+    Without pericentre, which may be next to nothing: an ellipse goes round once a period, and an open orbit takes least
+    time for chi when it is at pericentre half-way: sqrt(mu) t >= e chi^3 / 24 with e >= 1, as r >= e (chi / 2)^2 / 2.
+    """
     # With p = h^2/mu = 2 r0 - alpha r0^2 - sigma0^2, the pericentre is q = p / (1 + e), e^2 = 1 - alpha p.
     p = max(2.0 * r0 - alpha * r0 * r0 - sigma0 * sigma0, 0.0)
     pericentre = p / (1.0 + math.sqrt(max(1.0 - alpha * p, 0.0)))
     bound = 1.001 * abs(target) / max(pericentre, 1e-12) + 1e-300
+    if alpha > 0.0:
+        bound = min(bound, 1.001 * (2.0 * math.pi / math.sqrt(alpha) + alpha * abs(target)))
+    else:
+        bound = min(bound, 1.001 * (24.0 * abs(target)) ** (1.0 / 3.0))
     if alpha < 0.0:
         bound = min(bound, _LARGEST_EXPONENT / math.sqrt(-alpha))
     return (0.0, bound) if target > 0.0 else (-bound, 0.0)
