@@ -17,7 +17,7 @@ SEMI_MAJOR_AXES = {
     "hilda": (3.8, 4.15),
     "trojan": (5.05, 5.35),
     "neo": (0.6, 4.2),
-    "tno": (33.0, 140.0),
+    "tno": (33.0, 141.0),
 }
 
 
@@ -53,6 +53,35 @@ def test_each_group_has_the_orbits_of_its_name(group):
     assert (e >= 0.0).all()
     assert (e < 0.99).all()
     assert i.max() < 90.0
+
+
+PUBLISHED = {
+    ("main_belt", "a"): (2.80, 3.20),
+    ("main_belt", "e"): (0.13, 0.26),
+    ("main_belt", "i"): (9.9, 22.4),
+    ("hungaria", "i"): (22.0, 26.3),
+    ("hilda", "a"): (3.965, 4.00),
+    ("hilda", "e"): (0.20, 0.30),
+    ("hilda", "i"): (7.2, 12.3),
+    ("trojan", "a"): (5.21, 5.30),
+    ("trojan", "e"): (0.07, 0.15),
+    ("trojan", "i"): (13.6, 30.2),
+    ("neo", "a"): (1.96, 3.04),
+    ("neo", "e"): (0.54, 0.83),
+    ("neo", "i"): (23.2, 61.1),
+    ("tno", "i"): (14.3, 36.3),
+}
+"""Median and 95th percentile of a (au), e and i (deg) in samples of S3M (Grav et al. 2011), of the model of Granvik et
+al. 2018 and of CFEPS L7 (Petit et al. 2011): 5000 objects each, of which 25 are Hungarias and 91 Hildas."""
+
+
+@pytest.mark.parametrize(("group", "element"), PUBLISHED)
+def test_distributions_are_about_those_of_published_models(group, element):
+    values = getattr(GROUPS[group](5000, EPOCH, np.random.default_rng(2)), element)
+    median, high = PUBLISHED[group, element]
+
+    assert np.median(values) == pytest.approx(median, rel=0.12)
+    assert np.percentile(values, 95) == pytest.approx(high, rel=0.2)
 
 
 def test_a_seed_gives_the_same_objects_again():
