@@ -5,7 +5,7 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from flows import command_line
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
+from tasks.jobs.completeness import Figures, sentence_of, share_text
 from tasks.jobs.config_file import read_config
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
@@ -46,6 +47,8 @@ class Collected(JobProgress):
     #: Reports for the Minor Planet Center, and why there are not more.
     ades: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    #: Completeness and purity where the observations tell the truth; else empty.
+    truth: Figures = field(default_factory=dict)
 
 
 @flow(name="thor-collect", flow_run_name="{job_id}", description="Bring a job's outputs home and merge them.")
@@ -72,7 +75,7 @@ def collect_job(
     watch = JobWatch(store, layout, manifest.task_ids)
     watch.look()
     results = bring_home(watch, manifest, output=output, options=options)
-    show_results(results, job_id=job_id)
+    show_results(results, job_id=job_id, totals=results.truth)
     return Collected(
         **vars(watch.progress),
         recovered_orbits=len(results.merged.orbits),
@@ -80,6 +83,7 @@ def collect_job(
         report=str(results.report),
         ades=tuple(str(results.output / name) for name in results.ades.bodies),
         notes=tuple(results.ades.notes),
+        truth=results.truth,
     )
 
 
@@ -157,7 +161,7 @@ def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 
 
 def _value(value: object) -> str:
-    return f"{value:.1%}" if isinstance(value, float) else str(value)
+    return share_text(value) if value is None or isinstance(value, float) else str(value)
 
 
 def _first_line(status: Status) -> str:
@@ -201,6 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"Job {options.job_id}: {found.succeeded} tasks succeeded, {found.failed} failed, {unfinished} not "
             f"finished; {command_line.counted(found.recovered_orbits, 'recovered orbit')}."
         )
+        if found.truth:
+            command_line.print_line(sentence_of(found.truth))
         command_line.print_line(f"Outputs: {found.output}")
         command_line.print_line(f"Report:  {found.report}")
         for line in (*(f"ADES:    {path}" for path in found.ades), *found.notes):

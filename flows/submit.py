@@ -109,7 +109,9 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     parent_run_id = None if parent is None else str(parent)
     submission = Submission(bucket=store, job_id=job_id, inputs=inputs, parent_run_id=parent_run_id)
     count = workers if workers is not None else default_workers(settings, wait=wait)
-    with instrument.forwarded_logs(), local_workers(count, settings, store.url) as fleet:
+    # With THOR_INSTRUMENTATION=off there is no run that could show them.
+    logs = instrument.forwarded_logs() if instrument.is_in_run() else contextlib.nullcontext()
+    with logs, local_workers(count, settings, store.url) as fleet:
         manifest = submit_job(submit_steps(submission, settings))
         reporter().say(f"Job {job_id}: {len(manifest.task_ids)} tasks are on the queue; bucket {store.url}")
         instrument.tell_event("thor.job.submitted", subject=f"thor.job.{job_id}", tasks=len(manifest.task_ids))

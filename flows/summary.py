@@ -10,6 +10,7 @@ from flows import command_line
 from flows.local_processes import PrefectServer
 from tasks.engines.settings import EngineSettings
 from tasks.jobs.collect import CollectedTask
+from tasks.jobs.completeness import figures_of, sentence_of
 from tasks.jobs.inputs import JobInputs
 from tasks.jobs.report import seconds_of
 from tasks.jobs.results import JobResults
@@ -65,8 +66,7 @@ def report_of(outcome: JobOutcome) -> dict[str, Any]:
         "failed": sum(row["state"] == "failed" for row in rows),
         "recovered_orbits": len(outcome.results.merged.orbits),
     }
-    if outcome.inputs.demo is not None:
-        totals |= _judge(rows, outcome)
+    totals |= outcome.results.truth if outcome.inputs.demo is None else _judge(rows, outcome)
     return {
         "job_id": outcome.manifest.job_id,
         "bucket": outcome.manifest.bucket,
@@ -108,13 +108,7 @@ def _judge(rows: list[Row], outcome: JobOutcome) -> Row:
         row["recovered_observations"] = of_object["recovered_obs"]
         row["expected_observations"] = of_object["expected_obs"]
         row["reduced_chi2"] = reduced_chi2.get(of_object["orbit_id"])
-    return {
-        "findable_objects": score.findable,
-        "recovered_objects": score.recovered,
-        "completeness": score.completeness,
-        "observation_completeness": score.observation_completeness,
-        "purity": score.purity,
-    }
+    return dict(figures_of(score))
 
 
 def _column_by_orbit(orbits: pa.Table, name: str) -> Mapping[str, float]:
@@ -123,7 +117,7 @@ def _column_by_orbit(orbits: pa.Table, name: str) -> Mapping[str, float]:
 
 def _print_report(report: Mapping[str, Any], server: PrefectServer | None) -> None:
     rows, totals = report["tasks"], report["totals"]
-    is_demo = "completeness" in totals
+    is_demo = bool(rows) and "recovered_observations" in rows[0]
     chosen = rows if len(rows) <= MOST_ROWS else [row for row in rows if row["state"] != "succeeded"][:MOST_ROWS]
     command_line.print_line()
     if chosen:
@@ -134,12 +128,8 @@ def _print_report(report: Mapping[str, Any], server: PrefectServer | None) -> No
     failed = f", {totals['failed']} failed" if totals["failed"] else ""
     orbits = command_line.counted(totals["recovered_orbits"], "recovered orbit")
     command_line.print_line(f"{totals['succeeded']} of {totals['tasks']} tasks succeeded{failed}; {orbits}.")
-    if is_demo:
-        command_line.print_line(
-            f"Completeness {totals['completeness']:.1%} ({totals['recovered_objects']} of {totals['findable_objects']} "
-            f"findable objects, {totals['observation_completeness']:.1%} of their observations), "
-            f"purity {totals['purity']:.1%}."
-        )
+    if "completeness" in totals:
+        command_line.print_line(sentence_of(totals))
     command_line.print_line(f"Report:  {report['report']}")
     command_line.print_line(f"Orbits:  {report['orbits']}")
     command_line.print_line(f"Plots:   {report['plots']}")

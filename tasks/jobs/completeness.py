@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import matplotlib.ticker
 import numpy as np
@@ -13,6 +14,9 @@ from tasks.engines.settings import ClusterAndLinkSettings
 from tasks.jobs.job_detections import JobDetections
 from tasks.jobs.plots import BLUE, GREY, FloatArray, Picture, floats, picture
 
+if TYPE_CHECKING:
+    from tasks.engines.score import Score
+
 OBJECTS_FILE, ORBITS_FILE = "truth_objects", "truth_orbits"
 
 FILES = {
@@ -22,16 +26,30 @@ FILES = {
 
 MOST_BINS = 12
 
+Figures = Mapping[str, float | None]
+"""Counts, and shares from 0 to 1; None: a share of nothing."""
+
 Points = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 
 @dataclass(frozen=True)
 class Completeness:
-    """Tables by file name without ending, totals for people, and the curve; all empty where no truth is known."""
+    """Tables by file name without ending, figures, and the curve; all empty where no truth is known."""
 
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
-    totals: Mapping[str, str] = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
     pictures: tuple[Picture, ...] = ()
+
+    @property
+    def totals(self) -> dict[str, str]:
+        """The figures for people, by their headings."""
+        if not self.figures:
+            return {}
+        return {
+            "completeness": share_text(self.figures["completeness"]),
+            "of findable objects": f"{self.figures['recovered_objects']} of {self.figures['findable_objects']}",
+            "purity": share_text(self.figures["purity"]),
+        }
 
 
 def completeness_of(detections: JobDetections, members: pa.Table, *, settings: ClusterAndLinkSettings) -> Completeness:
@@ -45,13 +63,39 @@ def completeness_of(detections: JobDetections, members: pa.Table, *, settings: C
     objects = _with_magnitudes(score.objects, truth)
     return Completeness(
         tables={OBJECTS_FILE: objects, ORBITS_FILE: score.orbits},
-        totals={
-            "completeness": f"{score.completeness:.1%}",
-            "of findable objects": f"{score.recovered} of {score.findable}",
-            "purity": f"{score.purity:.1%}",
-        },
+        figures=figures_of(score),
         pictures=_curve(objects),
     )
+
+
+def figures_of(score: "Score") -> Figures:
+    """Return what is told of a score, for programs."""
+    return {
+        "findable_objects": score.findable,
+        "recovered_objects": score.recovered,
+        "completeness": _or_none(score.completeness),
+        "observation_completeness": _or_none(score.observation_completeness),
+        "purity": _or_none(score.purity),
+    }
+
+
+def share_text(share: float | None) -> str:
+    """Return a share as people read it."""
+    return "not defined" if share is None else f"{share:.1%}"
+
+
+def sentence_of(figures: Figures) -> str:
+    """Return the figures in a sentence."""
+    return (
+        f"Completeness {share_text(figures['completeness'])} ({figures['recovered_objects']} of "
+        f"{figures['findable_objects']} findable objects, {share_text(figures['observation_completeness'])} of their "
+        f"observations), purity {share_text(figures['purity'])}."
+    )
+
+
+def _or_none(share: float) -> float | None:
+    """Return a share; None where there is nothing that it is a share of: JSON has no NaN."""
+    return share if np.isfinite(share) else None
 
 
 def wilson_interval(found: FloatArray, of: FloatArray) -> tuple[FloatArray, FloatArray]:

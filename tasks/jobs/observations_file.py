@@ -1,5 +1,6 @@
 """Observations: a person's file in any format that is known, checked; and the canonical csv of the bucket."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,13 +65,12 @@ def _complete(found: Detections) -> Detections:
 
 def _of_text(body: bytes, *, name: str, columns: ObservationColumns) -> Detections:
     start = body[:START_BYTES]
-    if is_ades_psv(start) or is_ades_xml(start) or is_obs80(start):
-        _refuse_mapping(columns, name=name)
-    if is_ades_psv(start):
-        return detections_of_ades(read_ades_psv(body, name=name))
-    if is_ades_xml(start):
-        return detections_of_ades(read_ades_xml(body, name=name))
+    if is_ades_psv(start) or is_ades_xml(start):
+        _refuse_mapping(dataclasses.replace(columns, object_id=THOR_COLUMNS.object_id), name=name)
+        file = read_ades_psv(body, name=name) if is_ades_psv(start) else read_ades_xml(body, name=name)
+        return detections_of_ades(file, object_id=columns.object_id)
     if is_obs80(start):
+        _refuse_mapping(columns, name=name)
         return read_obs80(body, name=name)
     return Detections(detections_of_table(csv_from_bytes(body, name=name), columns))
 
@@ -79,7 +79,7 @@ def _refuse_mapping(columns: ObservationColumns, *, name: str) -> None:
     if columns != THOR_COLUMNS:
         raise BadInputError(
             f"Cannot use {name}: the config names columns (columns.*), but the file is ADES or has 80 columns, whose "
-            "columns are given. Leave those keys out."
+            "columns are given. Leave those keys out, but columns.object_id of ADES."
         )
 
 

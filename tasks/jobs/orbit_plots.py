@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tasks.jobs.plots import BLUE, GREEN, SKY_BLUE, VERMILION, FloatArray, Picture, floats, picture
+from tasks.jobs.plots import BLUE, GREEN, SKY_BLUE, VERMILION, FloatArray, Picture, counted, floats, picture
 
 RESONANCES = {"3:1": 2.50, "5:2": 2.82, "2:1": 3.28}
 """Semi-major axes of mean-motion resonances with Jupiter, au: the Kirkwood gaps, to find one's way by."""
@@ -32,7 +32,9 @@ def pictures_of_orbits(orbits: pa.Table) -> list[Picture]:
     bound = orbits.filter(pc.and_(pc.greater(orbits["a"], 0.0), pc.less(orbits["e"], 1.0)))
     if len(bound) == 0:
         return []
-    of_all = f"{len(bound)} bound of {len(orbits)} recovered orbits; dotted: mean-motion resonances with Jupiter."
+    of_all = (
+        f"{len(bound)} bound of {counted(len(orbits), 'recovered orbit')}; dotted: mean-motion resonances with Jupiter."
+    )
     if len(bound) <= MOST_WITH_SIGMAS:
         of_all += " Bars: 1 sigma."
     return [
@@ -144,10 +146,14 @@ def _fits(orbits: pa.Table) -> Picture:
             top = float(np.quantile(values, SHOWN_PART)) if len(values) else 1.0
             axes.hist(np.minimum(values, top), bins=_whole_bins(values, top) if name == "num_obs" else 25, color=colour)
             axes.set_xlabel(label)
-        figure.axes[0].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(nbins=6, integer=True))
+        # Numbers of detections and of orbits are whole, also where there is one.
+        for axis, ticks in ((figure.axes[0].xaxis, 6), (figure.axes[0].yaxis, 7)):
+            axis.set_major_locator(matplotlib.ticker.MaxNLocator(nbins=ticks, integer=True, min_n_ticks=1))
         figure.axes[0].set_ylabel("Recovered orbits per bin")
 
-    caption = f"{len(orbits)} recovered orbits; the last bin holds what lies beyond {SHOWN_PART:.1%} of them."
+    caption = (
+        f"{counted(len(orbits), 'recovered orbit')}; the last bin holds what lies beyond {SHOWN_PART:.1%} of them."
+    )
     return picture("fits", "Detections, arcs and fits", caption, draw, height=3.0)
 
 
@@ -165,6 +171,6 @@ def _whole_bins(values: FloatArray, top: float) -> list[float]:
 
 def _words(residuals: dict[str, FloatArray]) -> str:
     return ", ".join(
-        f"{name} mean {values.mean():+.3f} and RMS {np.sqrt((values**2).mean()):.3f} arcsec"
+        f"{name} mean {values.mean():+z.3f} and RMS {np.sqrt((values**2).mean()):.3f} arcsec"
         for name, values in residuals.items()
     )

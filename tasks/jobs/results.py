@@ -16,7 +16,7 @@ from tasks.jobs.ades_settings import checked_ades, without_ades
 from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.collect import CollectedTask, collect_outputs, remove_file, write_whole
 from tasks.jobs.completeness import FILES as JUDGED_FILES
-from tasks.jobs.completeness import Completeness, completeness_of
+from tasks.jobs.completeness import Completeness, Figures, completeness_of
 from tasks.jobs.config_file import items_from_csv
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.job_detections import JobDetections, read_job_detections
@@ -64,6 +64,8 @@ class JobResults:
     pictures: list[Picture]
     #: File names of reports for the Minor Planet Center, and sentences on what was not written.
     ades: AdesFiles
+    #: Completeness and purity where the observations tell the truth; else empty.
+    truth: Figures = field(default_factory=dict)
 
     @property
     def report(self) -> Path:
@@ -117,7 +119,7 @@ def collect_results(
         notes=ades.notes,
     )
     write_whole(output / REPORT_FILE, report_page(matter))
-    return JobResults(output, tasks, merged, pictures, ades)
+    return JobResults(output, tasks, merged, pictures, ades, judged.figures)
 
 
 def _drawn(merged: MergedResults, detections: JobDetections, judged: Completeness, output: Path) -> list[Picture]:

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from tasks.jobs.job_detections import JobDetections
-from tasks.jobs.plots import BLUE, GREY, VERMILION, FloatArray, Picture, floats, picture
+from tasks.jobs.plots import BLUE, GREY, VERMILION, FloatArray, Picture, counted, floats, picture
 
 WIDEST_LOCAL_DEG = 100.0
 """A field up to this wide in right ascension, and below this high in declination, is drawn flat, else the whole sky."""
@@ -36,6 +36,9 @@ MOST_LINES = 400
 MOST_TRACKS = 5000
 """Of more tracks every so manieth is drawn: one could not tell them apart."""
 
+LEAST_SHAPE = 0.4
+"""A flat map is at least so high as a share of its width, and so wide of its height."""
+
 Project = Callable[[FloatArray, FloatArray], FloatArray]
 """Angles east of the map's middle and declinations, deg -> places on the map, shape (k, 2); east to the left."""
 
@@ -57,7 +60,8 @@ def picture_of_sky(detections: JobDetections, members: pa.Table) -> Picture | No
     part, tracks_part = (f"one in {step} of " if step > 1 else "" for step in (detections.thinning, track_thinning))
     caption = (
         f"Grey: {part}{detections.n_detections} detections. Blue: tracks of {tracks_part}"
-        f"{len(all_tracks)} recovered orbits, through their detections in use. Dotted: the ecliptic. ICRF, east left."
+        f"{counted(len(all_tracks), 'recovered orbit')}, through the detections in use, a dot at the last. "
+        "Dotted: the ecliptic. ICRF, east left."
     )
 
     def draw(figure: Figure) -> None:
@@ -175,11 +179,22 @@ def _draw_grid(axes: Axes, centre: float) -> None:
 
 def _name_field(axes: Axes, places: FloatArray, centre: float) -> None:
     x, dec = -_east(places[:, 0], centre), places[:, 1]
-    margin = 0.04 * max(float(np.ptp(x)), float(np.ptp(dec)), 0.1)
-    axes.set_xlim(x.min() - margin, x.max() + margin)
-    axes.set_ylim(max(dec.min() - margin, -90.0), min(dec.max() + margin, 90.0))
-    axes.set_aspect(1.0 / max(np.cos(np.radians(dec.mean())), 0.05), adjustable="box")
+    shrinking = max(float(np.cos(np.radians(dec.mean()))), 0.05)
+    wide, high = max(float(np.ptp(x)) * shrinking, 0.05), max(float(np.ptp(dec)), 0.05)
+    # A strip is not drawn as a line without room for its names.
+    wide, high = max(wide, LEAST_SHAPE * high), max(high, LEAST_SHAPE * wide)
+    _frame(axes.set_xlim, x, wide / shrinking)
+    _frame(axes.set_ylim, dec, high)
+    low, top = axes.get_ylim()
+    axes.set_ylim(max(low, -90.0), min(top, 90.0))
+    axes.set_aspect(1.0 / shrinking, adjustable="box")
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(nbins=5))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{(centre - value) % 360.0:.6g}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{round(centre - value, 6) % 360.0:.6g}")
     axes.set_xlabel("Right ascension [deg]")
     axes.set_ylabel("Declination [deg]")
+
+
+def _frame(set_limits: Callable[[float, float], Any], values: FloatArray, length: float) -> None:
+    """Set limits about the middle of the values, that far apart and a little more."""
+    middle = (float(values.min()) + float(values.max())) / 2.0
+    set_limits(middle - 0.54 * length, middle + 0.54 * length)

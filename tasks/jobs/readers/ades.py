@@ -7,17 +7,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.jobs.readers.detections import Detections, ObservationColumns, detections_of_table
+from tasks.jobs.readers.detections import THOR_COLUMNS, Detections, ObservationColumns, detections_of_table
 from tasks.jobs.table_file import TableFile, require_unique
 
 ID_COLUMNS = ("obsID", "obsSubID")
 """Columns that may hold ids, the Minor Planet Center's and the observer's; the first that has one in each row."""
 
 
-def detections_of_ades(file: TableFile) -> Detections:
+def detections_of_ades(file: TableFile, *, object_id: str = THOR_COLUMNS.object_id) -> Detections:
     """Return the optical detections of an ADES table with the standard's column names, all text.
 
-    Rows without a position of their own (radar, occultations) and deprecated ones are left out and counted.
+    Rows without a position of their own (radar, occultations) and deprecated ones are left out and counted. No
+    designation is taken for the truth unless `object_id` names its column: a file may name some objects only.
 
     Raises
     ------
@@ -41,6 +42,7 @@ def detections_of_ades(file: TableFile) -> Detections:
         filter="band",
         exposure_id="",
         night_id="",
+        object_id=object_id,
     )
     return Detections(detections_of_table(file, columns), notes)
 

@@ -78,9 +78,11 @@ class ObservationColumns:
     def required(self) -> list[str]:
         """Names of the columns that the file must have."""
         place = [] if self.observatory else [self.observatory_code]
-        return [
-            name for name in (self.obs_id, self.time, self.ra, self.dec, self.ra_sigma, self.dec_sigma, *place) if name
-        ]
+        truth = (
+            [self.object_id] if self.object_id != OBJECT_ID.name else []
+        )  # named by somebody: not there by a mistake
+        named = (self.obs_id, self.time, self.ra, self.dec, self.ra_sigma, self.dec_sigma, *place, *truth)
+        return [name for name in named if name]
 
 
 THOR_COLUMNS = ObservationColumns()

@@ -265,3 +265,26 @@ def test_a_mapping_of_columns_is_refused_where_the_format_has_its_own(file):
 
     with pytest.raises(BadInputError, match=r"names columns .* but the file is ADES"):
         read_detections(file(PSV), said.observations_format)
+
+
+@pytest.mark.parametrize("text", [PSV, XML], ids=["PSV", "XML"])
+def test_a_designation_of_ades_is_the_truth_only_where_the_config_says_so(file, text):
+    config = file("key,value\ncolumns.object_id,trkSub\n", "config.csv")
+    path = file(text)
+
+    told = read_detections(path, read_config(config).observations_format).table
+    silent = read_detections(path).table
+
+    assert "object_id" not in silent.column_names
+    expected = ["P10va5R", "P10va5S", None, None] if text is PSV else ["x", None]
+    assert told["object_id"].to_pylist() == expected
+    assert told.drop_columns("object_id").equals(silent)
+
+
+def test_a_column_of_the_truth_that_the_file_does_not_have_is_an_error(file):
+    config = file("key,value\ncolumns.object_id,artSat\n", "config.csv")
+
+    with pytest.raises(BadInputError, match="artSat"):
+        read_detections(file(PSV), read_config(config).observations_format)
+    with pytest.raises(BadInputError, match="artSat"):
+        read_detections(file("obs_id,mjd_utc,RA_deg,Dec_deg\n"), read_config(config).observations_format)
