@@ -27,6 +27,7 @@ from tasks.engines.builtin.fitting.orbit_tables import (
 )
 from tasks.engines.builtin.fitting.shared_epochs import shared_epochs
 from tasks.engines.builtin.fitting.track_limits import are_orbits
+from tasks.engines.builtin.fitting.two_orbits import allow_two_orbits
 from tasks.engines.builtin.linking.orbit_path import orbit_from_table, path_of_orbit
 from tasks.engines.builtin.survey import PreparedSurvey
 from tasks.engines.interface import LinkingProblem, StageResult, Tables
@@ -41,7 +42,8 @@ OUTLIER_REDUCED_CHI2 = 20.0
 """A detection is an outlier here when its chi^2 is this multiple of the largest reduced chi^2: grossly out."""
 
 OTHER_DISTANCES = (0.8, 1.25, 0.6, 1.6)
-"""Multiples of the test orbit's distance from the Sun from which a cluster is tried that did not fit from there."""
+"""Multiples of the test orbit's distance from the Sun from which a cluster is tried that did not fit from there, or
+that two orbits may fit."""
 
 
 def initial_orbit_determination(problem: LinkingProblem, tables: Tables) -> StageResult:
@@ -106,15 +108,16 @@ def _test_orbit_distances(problem: LinkingProblem, members: Members) -> tuple[Fl
 
 
 def _fit_from_other_distances(problem: LinkingProblem, members: Members, fitted: FittedOrbits) -> FittedOrbits:
+    ambiguous = allow_two_orbits(astrometry_rows(problem.survey, members.obs_index), members.first)
     for factor in OTHER_DISTANCES:
-        failed = np.flatnonzero(~_fits(members, fitted, problem.settings))
-        if len(failed) == 0:
+        doubtful = np.flatnonzero(ambiguous | ~_fits(members, fitted, problem.settings))
+        if len(doubtful) == 0:
             break
-        own = members.of(failed)
+        own = members.of(doubtful)
         radius, distance = _test_orbit_distances(problem, own)
         rows = astrometry_rows(problem.survey, own.obs_index)
-        states = first_states(rows, own.first, factor * radius, factor * distance, fitted.epoch[failed])
-        fitted = _better_of(problem, members, fitted, failed, states)
+        states = first_states(rows, own.first, factor * radius, factor * distance, fitted.epoch[doubtful])
+        fitted = _better_of(problem, members, fitted, doubtful, states)
     return fitted
 
 

@@ -1,6 +1,6 @@
 """The version of the built-in engine."""
 
-VERSION = "6"
+VERSION = "7"
 """Changes whenever the same input may give other tables."""
 
 SOFTWARE = f"thor-taskqueue builtin {VERSION}"

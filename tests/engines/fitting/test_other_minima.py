@@ -1,11 +1,13 @@
-"""Orbits beside a planet: every minimum counts."""
+"""Orbits beside a planet, or seen towards the Sun: every minimum counts."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tasks.engines.builtin.astrodynamics.planets import planet_positions
 from tasks.engines.builtin.fitting.determination import FitStart, determine_orbits, with_honest_covariances
-from tasks.engines.builtin.fitting.other_minima import _second_moment, with_other_minima
+from tasks.engines.builtin.fitting.other_minima import _at_other_distance, _second_moment, with_other_minima
 from tasks.engines.settings import OrbitDeterminationSettings
 from tests.engines.fitting_sky import EPOCH, MAIN_BELT, nights, rows_of
 
@@ -16,8 +18,15 @@ BESIDE_JUPITER = np.concatenate(
 )
 
 
-def determined(state, seed=3):
-    times = nights(4, every=2.0)
+TOWARDS_THE_SUN = [
+    [0.7801, 0.0130, -0.0154, -0.0003, 0.0194, -0.0017],
+    [0.7818, 0.0328, 0.0206, -0.0008, 0.0189, 0.0026],
+]
+"""Inside the Earth's orbit, 50 to 60 deg from the Sun on the sky: each has a second minimum farther from its start."""
+
+
+def determined(state, seed=3, every=2.0):
+    times = nights(4, every=every)
     noise = np.random.default_rng(seed).normal(size=(len(times), 2))
     rows, first = rows_of(state, times, model="n-body", noise_sigmas=noise), np.array([0, len(times)])
     fit = determine_orbits(rows, first, FitStart(state[None], np.array([EPOCH])), SETTINGS, min_observations=6)
@@ -46,6 +55,23 @@ def test_beside_jupiter_the_best_minimum_is_taken_and_its_covariance_holds_the_t
     assert after.fitted.used.all()
     assert off @ np.linalg.solve(after.fitted.covariance[0], off) < 20.0
     assert len(after.shifts.low) == 1
+
+
+@pytest.mark.parametrize("state", TOWARDS_THE_SUN)
+def test_towards_the_sun_a_fit_in_the_wrong_minimum_is_exchanged_for_the_right_one(state):
+    rows, first, right = determined(np.array(state), every=3.0)
+    nearer = FitStart(_at_other_distance(rows, first, right, 0.75), np.array([EPOCH]))
+    wrong = determine_orbits(
+        rows, first, nearer, replace(SETTINGS, max_outlier_fraction=0.0, outlier_chi2=0.0), min_observations=6
+    )
+    assert wrong.fitted.converged[0]
+    assert wrong.fitted.chi2[0] > right.fitted.chi2[0] + 3.0
+
+    after = with_other_minima(rows, first, wrong, SETTINGS, min_observations=6)
+
+    off = after.fitted.state[0] - state
+    assert after.fitted.chi2[0] == pytest.approx(right.fitted.chi2[0], abs=0.01)
+    assert off @ np.linalg.solve(after.fitted.covariance[0], off) < 20.0
 
 
 def test_minima_that_are_as_good_widen_the_covariance_and_bad_ones_do_not():

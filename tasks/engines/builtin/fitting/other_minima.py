@@ -1,8 +1,9 @@
-"""Orbits beside a planet, whose detections allow other orbits as well: nearer ones and farther ones, as good or better.
+"""Orbits whose detections allow other orbits as well: nearer ones and farther ones, as good or better.
 
-Where tides are strong, chi^2 over the distance has several minima, and a fit finds the one next to its start. So each
-such orbit is fitted again from other distances. The best fit is taken; its covariance is the second moment about it of
-all of them, each weighted by exp(-chi^2 / 2) and the volume of its own covariance (Laplace's approximation).
+Beside a planet, where tides are strong, and towards the Sun (`two_orbits`) chi^2 over the distance has several minima,
+and a fit finds the one next to its start. So each such orbit is fitted again from other distances. The best fit is
+taken; its covariance is the second moment about it of all of them, each weighted by exp(-chi^2 / 2) and the volume of
+its own covariance (Laplace's approximation).
 """
 
 from dataclasses import replace
@@ -20,6 +21,7 @@ from tasks.engines.builtin.fitting.determination import (
 )
 from tasks.engines.builtin.fitting.fitted_orbits import with_replaced
 from tasks.engines.builtin.fitting.members import members_of
+from tasks.engines.builtin.fitting.two_orbits import allow_two_orbits
 from tasks.engines.settings import OrbitDeterminationSettings
 
 FloatArray = NDArray[np.float64]
@@ -40,16 +42,16 @@ def with_other_minima(
     *,
     min_observations: int,
 ) -> DeterminedOrbits:
-    """Return the orbits with honest covariances, those beside planets with their other minima taken into account.
+    """Return the orbits with honest covariances, with their other minima taken into account where there may be any.
 
     Parameters are those of `determination.determine_orbits`.
     """
     honest = with_honest_covariances(rows, first, determined)
-    steep = np.flatnonzero(honest.shifts.slopes.row >= 0)
-    if len(steep) == 0:
+    doubtful = np.flatnonzero((honest.shifts.slopes.row >= 0) | allow_two_orbits(rows, first))
+    if len(doubtful) == 0:
         return honest
-    members, own_first = members_of(first, steep)
-    fits = [honest.only(steep, members)]
+    members, own_first = members_of(first, doubtful)
+    fits = [honest.only(doubtful, members)]
     for factor in OTHER_DISTANCES:
         start = FitStart(
             states=_at_other_distance(rows[members], own_first, fits[0], factor),
@@ -62,11 +64,11 @@ def with_other_minima(
         plain = replace(settings, max_outlier_fraction=0.0, outlier_chi2=0.0)
         again = determine_orbits(rows[members], own_first, start, plain, min_observations=min_observations)
         fits.append(with_honest_covariances(rows[members], own_first, again))
-    return _best_with_moments(honest, fits, steep, members, own_first)
+    return _best_with_moments(honest, fits, doubtful, members, own_first)
 
 
 def _best_with_moments(
-    honest: DeterminedOrbits, fits: list[DeterminedOrbits], steep: IntArray, members: IntArray, own_first: IntArray
+    honest: DeterminedOrbits, fits: list[DeterminedOrbits], doubtful: IntArray, members: IntArray, own_first: IntArray
 ) -> DeterminedOrbits:
     chi2 = np.array([np.where(fit.fitted.converged, fit.fitted.chi2, np.inf) for fit in fits])
     chi2[0] = fits[0].fitted.chi2
@@ -76,10 +78,10 @@ def _best_with_moments(
     for number, fit in enumerate(fits[1:], start=1):
         better = np.flatnonzero(best == number)
         own = members_of(own_first, better)[0]
-        fitted = with_replaced(fitted, fit.fitted.only(better, own), steep[better], members[own])
-        shifts = shifts.with_replaced(steep[better], fit.shifts.of(better))
+        fitted = with_replaced(fitted, fit.fitted.only(better, own), doubtful[better], members[own])
+        shifts = shifts.with_replaced(doubtful[better], fit.shifts.of(better))
     covariance = fitted.covariance.copy()
-    for k, orbit in enumerate(steep):
+    for k, orbit in enumerate(doubtful):
         states = np.array([fit.fitted.state[k] for fit in fits])
         covariances = np.array([fit.fitted.covariance[k] for fit in fits])
         covariance[orbit] = _second_moment(states, covariances, chi2[:, k], int(best[k]))
