@@ -1,5 +1,5 @@
 # Everything sets itself up: `make run` and `make test` work in a fresh clone.
-.PHONY: run test check format bench soak lock clean
+.PHONY: run test coverage check format bench soak lock clean
 python := .venv/bin/python
 quietly := DO_NOT_TRACK=1 PYTHONUNBUFFERED=1
 
@@ -8,6 +8,9 @@ run: environment            ## the demo job, end to end on this machine
 
 test: environment kernels services check   ## everything: services, lint, types, import contracts, tests
 	$(quietly) $(python) -m pytest -n 2 --dist loadfile $(ARGS)
+
+coverage: environment kernels services  ## which branches no test takes, also of workers; compiled kernels can't be seen
+	$(quietly) $(python) -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
 check: environment          ## lint, format, types, import contracts
 	.venv/bin/ruff check --quiet .
@@ -30,7 +33,7 @@ lock:                       ## after a change of dependencies in pyproject.toml
 	    --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:
-	rm -rf .venv .cache thor_output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .cache thor_output .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
 .PHONY: environment kernels services
 environment:
