@@ -2,10 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from adam_core.coordinates import CartesianCoordinates, Origin, transform_coordinates
+from adam_core.orbits import Orbits
+from adam_core.time import Timestamp
 
 from flows.orbits import main
+from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.choose_orbits import orbits_csv
 from tasks.jobs.orbits_file import read_orbits
 from tests.bench.cases import CASES
@@ -54,9 +59,23 @@ def test_programs_get_one_json_document_and_the_same_orbits_again(observations, 
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
-def test_a_catalogue_of_ones_own_is_a_file_of_orbits(survey, observations, tmp_path):
-    population = tmp_path / "population.csv"
-    population.write_bytes(orbits_csv(survey.truth_states))
+def as_adam_core(orbits):
+    """The table that adam-core writes of these states, in its equatorial frame."""
+    values = np.column_stack([orbits[name] for name in ("x", "y", "z", "vx", "vy", "vz")])
+    coordinates = CartesianCoordinates.from_kwargs(
+        **dict(zip(("x", "y", "z", "vx", "vy", "vz"), values.T, strict=True)),
+        time=Timestamp.from_mjd(orbits["epoch"].to_numpy(), scale="tdb"),
+        origin=Origin.from_kwargs(code=["SUN"] * len(orbits)),
+        frame="ecliptic",
+    )
+    turned = transform_coordinates(coordinates, frame_out="equatorial")
+    return parquet_from_table(Orbits.from_kwargs(orbit_id=orbits["orbit_id"], coordinates=turned).table)
+
+
+@pytest.mark.parametrize(("name", "written"), [("population.csv", orbits_csv), ("population.parquet", as_adam_core)])
+def test_a_catalogue_of_ones_own_is_a_file_of_orbits(survey, observations, tmp_path, name, written):
+    population = tmp_path / name
+    population.write_bytes(written(survey.truth_states))
 
     ended = run_command(
         main, "--observations", observations, "--population", population, "--json", "--output", tmp_path / "o.csv"

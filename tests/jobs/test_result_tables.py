@@ -14,6 +14,7 @@ from tasks.engines.tables import OBSERVATIONS
 from tasks.jobs.adam_core_tables import adam_core_members, adam_core_orbits
 from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.csv_text import csv_from_table
+from tasks.jobs.inputs import InputFiles, read_inputs
 from tasks.jobs.job_detections import detections_from_csv
 from tasks.jobs.merge_results import MergedResults
 from tasks.jobs.orbits_file import read_orbits
@@ -154,6 +155,21 @@ def test_with_a_catalogue_objects_get_their_names():
     assert named["known_object"].to_pylist() == merged.orbits["found_by"].to_pylist()
     assert max(named["known_separation_arcsec"].to_pylist()) < 0.3
     assert [name for name in unnamed["known_object"].to_pylist() if name] == ["Hebe"]
+
+
+def test_our_own_table_for_adam_core_is_a_catalogue_and_a_file_of_test_orbits(completed, tmp_path):
+    merged, observations = merged_demo()
+    path = tmp_path / "recovered_orbits_adam_core.parquet"
+    path.write_bytes(parquet_from_table(adam_core_orbits(completed.orbits)))
+    (tmp_path / "observations.csv").write_bytes(csv_from_table(observations))
+
+    inputs = read_inputs(InputFiles(tmp_path / "observations.csv", path))
+    detections = detections_from_csv(csv_from_table(observations), merged.members["obs_id"])
+    named = complete_tables(merged, detections, read_orbits(path)).orbits
+
+    assert list(inputs.orbit_ids) == completed.orbits["orbit_id"].to_pylist()
+    assert all(b"cov_vz_vz" in body for body in inputs.orbit_csvs)
+    assert named["known_object"].to_pylist() == completed.orbits["orbit_id"].to_pylist()
 
 
 def test_without_observations_in_the_bucket_what_they_tell_is_null(completed):
