@@ -20,6 +20,7 @@ from tasks.bucket.store import MUST_NOT_EXIST, Bucket
 from tasks.engines.interface import StageResult, Tables
 from tasks.engines.settings import ClaimSettings
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError, TaskInputError
+from tasks.jobs.task_changes import for_each
 from tasks.records.ids import TaskId
 from tasks.records.status import Status, status_from_bytes
 
@@ -172,7 +173,7 @@ def begin_claims(
             used = UsedClaims.model_validate_json(bucket.read(note).body)
     except ValidationError as error:
         raise TaskInputError(f"Cannot read {note} in {bucket.url}: {error}. Delete it and retry the task.") from error
-    rows = [_rows_of(bucket, task, claim, known) for claim in used.claims]
+    rows = for_each(used.claims, lambda claim: _rows_of(bucket, task, claim, known))
     claimed = np.unique(np.concatenate([np.empty(0, np.int64), *rows]))
     if claimed.size and not (claimed[0] >= 0 and claimed[-1] < n_observations):
         raise TaskInputError(
@@ -185,23 +186,36 @@ def begin_claims(
 
 def _claims_that_count(bucket: Bucket, task: TaskLayout, known: dict[str, IntArray]) -> UsedClaims:
     """Return the claims of attempts that succeeded, sorted by task; one that can't be read is left out."""
+    named = [task.job.claim_from_name(info.name) for info in bucket.list(task.job.claims_prefix)]
+    claims = [UsedClaim(task_id=each[0], attempt=each[1], num_obs=0) for each in named if each is not None]
+    others = [claim for claim in claims if claim.task_id != task.task_id]
     used: list[UsedClaim] = []
-    for info in bucket.list(task.job.claims_prefix):
-        named = task.job.claim_from_name(info.name)
-        if named is None or named[0] == task.task_id:
-            continue
-        claim = UsedClaim(task_id=named[0], attempt=named[1], num_obs=0)
-        try:
-            if info.name not in known:
-                rows, attempt_id = _read_claim(bucket, task, claim)
-                status = status_from_bytes(bucket.read(task.job.task(claim.task_id).status).body)
-                if not claim_counts(status, attempt=claim.attempt, attempt_id=attempt_id):
-                    continue
-                known[info.name] = rows
-            used.append(claim.model_copy(update={"num_obs": len(known[info.name])}))
-        except (ObjectNotFoundError, ValidationError, TaskInputError) as error:
-            logger.warning("Leaves claim %s aside, its observations may be linked again: %s", info.name, error)
+    for claim, rows in zip(others, for_each(others, lambda claim: _rows_if(bucket, task, claim, known)), strict=True):
+        if isinstance(rows, Exception):
+            name = task.job.task(claim.task_id).claim(claim.attempt)
+            logger.warning("Leaves claim %s aside, its observations may be linked again: %s", name, rows)
+        elif rows is not None:
+            used.append(claim.model_copy(update={"num_obs": len(rows)}))
     return UsedClaims(claims=tuple(used))
+
+
+def _rows_if(
+    bucket: Bucket, task: TaskLayout, claim: UsedClaim, known: dict[str, IntArray]
+) -> IntArray | Exception | None:
+    """Return the rows of a claim that counts, None if it does not, or why that can't be found out."""
+    claimer = task.job.task(claim.task_id)
+    name = claimer.claim(claim.attempt)
+    if name in known:  # only those that count are
+        return known[name]
+    try:
+        rows, attempt_id = _read_claim(bucket, task, claim)
+        status = status_from_bytes(bucket.read(claimer.status).body)
+    except (ObjectNotFoundError, ValidationError, TaskInputError) as error:
+        return error
+    if not claim_counts(status, attempt=claim.attempt, attempt_id=attempt_id):
+        return None
+    known[name] = rows
+    return rows
 
 
 def claim_counts(status: Status, *, attempt: int, attempt_id: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -274,6 +275,29 @@ def test_a_claim_is_read_once_by_each_process(bucket):
     assert FIRST.claim(1) not in [name for _, name in bucket.history]
     bucket.write(JOB.observations, b"another job of this name")
     assert cache.of_job(bucket, JOB) == {}
+
+
+class PatientBucket(FakeBucket):
+    """Gives no claim away before four are asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self._four = threading.Barrier(4)
+
+    def read(self, name):
+        if JOB.claim_from_name(name):
+            self._four.wait(timeout=10)
+        return super().read(name)
+
+
+def test_many_claims_are_read_at_a_time_by_the_first_attempt_and_by_a_later_one():
+    """One after the other, thousands would take a new process longer than its task, or than a task may take."""
+    bucket = PatientBucket()
+    for number in range(4):
+        claim(bucket, JOB.task(TaskId(f"t{number}")), [number])
+
+    assert begun(bucket).claimed.tolist() == [0, 1, 2, 3]
+    assert begun(bucket).claimed.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
