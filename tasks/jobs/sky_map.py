@@ -160,7 +160,9 @@ def _draw_grid(axes: Axes, centre: float) -> None:
         axes.plot(line[:, 0], line[:, 1], color="black" if is_edge else "#DDDDDD", linewidth=1.0 if is_edge else 0.5)
         if not is_edge:
             x, y = mollweide(np.array([east]), np.array([0.0]))[0]
-            axes.text(x, y, f"{round(centre + east) % 360}°", fontsize=7.5, ha="center", va="bottom", color="#444444")
+            name: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "bottom", "color": "#444444", "zorder": 3}
+            name["bbox"] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
+            axes.text(x, y + 0.02, f"{round(centre + east) % 360}°", **name)
     for dec in np.arange(-60.0, 61.0, 30.0):
         line = mollweide(np.array([-HALF_TURN, HALF_TURN]), np.full(2, dec))
         axes.plot(line[:, 0], line[:, 1], color="#DDDDDD", linewidth=0.5)
