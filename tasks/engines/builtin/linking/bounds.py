@@ -116,11 +116,12 @@ def bounds_of_path(
     Notes
     -----
     With n^2 = mu / r^3, relative velocity V and acceleration A of test orbit and observer, and e the share of the
-    circular speed that is radial: speed s n r + f V; acceleration 2 e n^2 r + f A (the first is the Coriolis term of
-    Hill's equations, Hill 1878, Am. J. Math. 1, 5); jerk 3 e n^3 r + f (|q''| n_E + 3 A V / rho), the last term
-    because kappa itself changes as rho'' / rho. All divided by r. Along a line of sight that meets the sphere of
-    radius r at a slant, what comes from f grows by 1 / cos(phase angle). On the plane across the line of sight it does
-    not, but the plane turns with the line, by V / rho, on top of n. The largest over the exposures counts.
+    circular speed that is radial (`RADIAL_SPREAD`, or s where that is less): speed s n r + f V; acceleration
+    2 e n^2 r + f A (the first is the Coriolis term of Hill's equations, Hill 1878, Am. J. Math. 1, 5); jerk
+    3 e n^3 r + f (|q''| n_E + 3 A V / rho), the last term because kappa itself changes as rho'' / rho. All divided by
+    r. Along a line of sight that meets the sphere of radius r at a slant, what comes from f grows by
+    1 / cos(phase angle). On the plane across the line of sight it does not, but the plane turns with the line, by
+    V / rho, on top of n. The largest over the exposures counts.
     """
     s = settings.speed_spread
     at_a_slant = is_seen_at_a_slant(path)
@@ -133,10 +134,9 @@ def bounds_of_path(
     A = MU_SUN * np.linalg.norm(own_gravity - observer_position / q[:, None] ** 3, axis=1)
     speed = s * n + f * V / r
     turning = n + V / path.distance if at_a_slant else n
-    acceleration = 2.0 * RADIAL_SPREAD * n * turning + f * A / r
-    jerk = (
-        3.0 * RADIAL_SPREAD * n * turning**2 + f * (MU_SUN / q**2 * EARTH_YEARLY_RATE + 3.0 * A * V / path.distance) / r
-    )
+    e = min(RADIAL_SPREAD, s)
+    acceleration = 2.0 * e * n * turning + f * A / r
+    jerk = 3.0 * e * n * turning**2 + f * (MU_SUN / q**2 * EARTH_YEARLY_RATE + 3.0 * A * V / path.distance) / r
     largest = np.degrees([speed.max(), acceleration.max(), jerk.max(), (f * EARTH_RADIUS_AU / r).max()])
     chosen = settings.max_speed_deg_per_day
     return TrackBounds(

@@ -152,17 +152,19 @@ def make_buckets(
     return Buckets(detections, slots, (np.cumsum(per_cell) - per_cell).astype(np.int32), observed)
 
 
-def density_per_slot(buckets: Buckets) -> float:
+def density_per_slot(buckets: Buckets, smallest_side: float) -> float:
     """Return the neighbours per square degree that a detection has in its slot, where the slot observed.
 
     Neighbours of all detections by the areas of all: slots of two detections, whose own area says nothing, weigh
-    little.
+    little. An area is at least a square of `smallest_side`, deg: in the cell of a well-known orbit there may be nothing
+    but one object, and how near its detections are to each other says nothing of chance.
     """
     slots = buckets.slots
     counts = np.bincount(buckets.detections["slot"], minlength=len(slots)).astype(np.float64)
     coarse_cells = np.add.reduceat(buckets.observed.astype(np.float64), slots["first_coarse"])
     fine_cells: FloatArray = np.multiply(slots["columns"], slots["rows"], dtype=np.float64)
     area = np.minimum(coarse_cells * COARSE**2, fine_cells) / np.square(slots["cells_per_deg"])
+    area = np.maximum(area, smallest_side**2)
     return float(np.dot(counts, counts - 1.0) / np.dot(counts, area))
 
 

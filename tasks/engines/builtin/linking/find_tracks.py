@@ -63,6 +63,10 @@ MOST_THIRDS = 256
 SHARES_OF_BOUNDS = (1.0, 1.0 / 3.0, 1.0 / 9.0)
 """The bounds, and those that are tried after them, until pairs across nights have all the partners they should have."""
 
+ONE_DAY = 1.0
+"""What the fastest track crosses in so many days is the smallest area that says how many detections lie there by
+chance."""
+
 SLOPE_SHARE = 0.5
 """A pair's velocity must be known to this share of the fastest track's, else it says too little to start with."""
 
@@ -116,7 +120,7 @@ def find_tracks(
 def limits_of_search(buckets: Buckets, bounds: TrackBounds, settings: ClusterAndLinkSettings) -> Limits:
     """Derive the windows from the bounds, the uncertainties and the density of the detections."""
     variance = buckets.detections["variance"]
-    density = max(density_per_slot(buckets), 1e-9)
+    density = max(density_per_slot(buckets, bounds.speed * ONE_DAY), 1e-9)
     slope_error = (
         settings.window_sigmas * math.sqrt(2.0) * (math.sqrt(float(np.median(variance))) + bounds.parallax / 10)
     )
