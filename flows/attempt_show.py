@@ -91,7 +91,8 @@ class AttemptShow:
         self._lines[self._at_work].put(record)
 
     def _play(self, play: Callable[[], None]) -> None:
-        if instrument.prefect_answers():
+        # Nobody waits for this thread, and a busy server answers late: more patience than where somebody does.
+        if instrument.prefect_answers(instrument.SHOW_REQUEST_SECONDS):
             play()
 
     def begin(self, flow_run_id: UUID, *, is_cancelled: Callable[[], bool]) -> None:
@@ -131,7 +132,10 @@ class AttemptShow:
         self.relay(stage, flow_run_id)
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_SECONDS
-            if self._is_cancelled():
+            is_cancelled = False
+            with instrument.not_shown():
+                is_cancelled = self._is_cancelled()
+            if is_cancelled:
                 raise RunCancelledError
 
     def relay(self, stage: Stage | None, flow_run_id: UUID | None) -> None:

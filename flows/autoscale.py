@@ -88,8 +88,8 @@ def autoscale(
         maximum: More than so many are never started. The work pool has a limit of its own.
         tasks_per_worker: One more worker for so many waiting tasks.
         deployment: Whose flow runs are workers, FLOW/NAME; what they serve their own work pool says.
-        bucket: gs://NAME or file:///PATH whose embedded queue to look at; empty: the one that the environment names.
-        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+        bucket: gs://NAME or file:///PATH whose embedded queue to look at; None: the one that was set up.
+        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
     """
     limits = Limits(minimum, maximum, tasks_per_worker)
     if not 0 <= minimum <= maximum or tasks_per_worker < 1:

@@ -23,7 +23,7 @@ def cancel(job_id: str, bucket: str | None = None) -> CancelReport:
 
     Args:
         job_id: The job.
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
     """
     job = JobLayout(job_id_from_text(job_id))
     return cancel_job(open_bucket_from_settings(settings_from_environment(), bucket or None), job)

@@ -32,7 +32,7 @@ def clean_up_jobs(
         older_than_days: Jobs that were submitted longer ago than this, by their manifest.
         dry_run: Only tell which jobs would go.
         unfinished: Also jobs with tasks that have not come to an end. Otherwise such a job always stays.
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
     """
     limits = limits_from_days(older_than_days, now=datetime.now(UTC), with_unfinished=unfinished)
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)

@@ -31,6 +31,8 @@ FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 """As shells say of a process that Ctrl-C ended."""
+REQUIRED_SECONDS = 10.0
+"""Patience with a Prefect server that a command is nothing without: a busy one answers late."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -127,7 +129,7 @@ def require_prefect(purpose: str) -> str:
             f"Cannot {purpose}: no Prefect server is configured. Start one (`prefect server start`), and set "
             "PREFECT_API_URL, such as http://127.0.0.1:4200/api."
         )
-    if not instrument.prefect_answers():
+    if not instrument.prefect_answers(REQUIRED_SECONDS):
         raise PrefectUnavailableError(f"Cannot {purpose}: {url} does not answer. Start it, or correct the URL.")
     return url
 

@@ -32,8 +32,8 @@ def doctor(bucket: str | None = None, queue: SecretStr | None = None) -> list[Fi
     """Look at bucket, queue, Prefect and this machine; what is wrong in one place holds up no other look.
 
     Args:
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
-        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
+        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
     """
     changes = {"bucket": bucket or None, "queue": command_line.queue_url(queue)}
     asked = {name: value for name, value in changes.items() if value is not None}

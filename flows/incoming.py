@@ -24,8 +24,8 @@ def submit_incoming(bucket: str | None = None, queue: SecretStr | None = None) -
     """Submit the tables below incoming/ that are new, and return what became of them. Twice: safe.
 
     Args:
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
-        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
+        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
     """
     settings = settings_with(bucket=bucket, queue=queue)
     store = open_bucket_from_settings(settings, bucket or None)

@@ -7,7 +7,7 @@ waits. It also listens: a run that somebody cancels in the UI cancels the job, o
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -17,12 +17,17 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.reporter import reporter
 from tasks import instrument, linked_runs
+from tasks.bucket.layout import JobLayout
+from tasks.bucket.store import Bucket
 from tasks.jobs.cancel import cancel_job, cancel_tasks
 from tasks.jobs.monitor import JobWatch
-from tasks.records.ids import JobId, TaskId
+from tasks.jobs.task_changes import task_ids_with_status
+from tasks.records.ids import JobId, TaskId, job_id_from_text
 from tasks.records.status import Status
 from tasks.settings import Settings
 
+JOB_TAG = "job:"
+"""Begins the tag by which the runs of a job are found."""
 FIRST_LOOK_SECONDS = 0.5
 LOOK_SECONDS = 2.0
 """Between two looks of the thread: bar, new queued runs, cancelled runs."""
@@ -33,7 +38,11 @@ NO_WAIT_SECONDS = 10.0
 CATCH_UP_SECONDS = 60.0
 """At the end of a job its workers have so long to show what they did; the rest gets its state from the statuses."""
 STILL_SECONDS = 5.0
-"""When none of their runs has ended for so long, none is waited for."""
+"""When none of their runs has ended for so long, none is waited for,"""
+SHOWING_SECONDS = 20.0
+"""but those of which a part is seen are: a busy server takes ten seconds for an attempt."""
+LET_GO_SECONDS = 90.0
+"""Workers end the tasks of a cancelled job at their next lease, which is at most 60 s away."""
 
 
 def make_parent(settings: Settings, job_id: JobId, *, n_tasks: int) -> UUID | None:
@@ -56,6 +65,24 @@ def make_parent(settings: Settings, job_id: JobId, *, n_tasks: int) -> UUID | No
     with instrument.not_shown(), linked_runs.hasty_client() as client:
         return linked_runs.make_parent(client, job_run_id, name="tasks")
     return None
+
+
+def name_run(job_id: JobId) -> None:
+    """Give the run of the job the id as its name and as a tag: one that was started in a form may have neither."""
+    run, tag = instrument.flow_run(), JOB_TAG + job_id
+    if run is None or (run.name == job_id and tag in run.tags):
+        return
+    with instrument.not_shown(), linked_runs.hasty_client() as client:
+        client.update_flow_run(run.id, name=job_id, tags=sorted({*run.tags, tag}))
+
+
+def job_of_run(run: FlowRun | None) -> JobId | None:
+    """Return the job that a run was given or has named itself after; None: it had not begun."""
+    if run is None:
+        return None
+    tagged = [tag.removeprefix(JOB_TAG) for tag in run.tags if tag.startswith(JOB_TAG)]
+    named = run.parameters.get("job_id") or (tagged[0] if tagged else None)
+    return None if named is None else job_id_from_text(named)
 
 
 class JobShow:
@@ -193,13 +220,55 @@ def settle(watch: JobWatch, parent_id: UUID | None) -> None:
     if parent_id is None:
         return
     with instrument.not_shown(), linked_runs.hasty_client() as client:
-        left = _unfinished_after_a_while(client, parent_id)
-        for run in left:
-            task_id = task_of(run)
-            status = None if task_id is None else watch.statuses.get(task_id)
-            if status is not None and status.is_terminal:
-                _settle_run(client, run, status)
+        _settle_runs(client, _unfinished_after_a_while(client, parent_id), watch.statuses)
+        _settle_runs(client, _runs_that_nobody_made(client, parent_id, watch), watch.statuses)
         linked_runs.end_parent(client, parent_id)
+
+
+def settle_cancelled(bucket: Bucket, job: JobLayout, job_run_id: UUID) -> None:
+    """Give every run below that of a cancelled job its end, as the workers let go of its tasks.
+
+    For a job whose own process is gone: queued tasks at once, those at work at their worker's next lease.
+    """
+    watch = JobWatch(bucket, job, task_ids_with_status(bucket, job))
+    until = time.monotonic() + LET_GO_SECONDS
+    with linked_runs.patient_client() as client:
+        while True:
+            watch.look()
+            with instrument.not_shown():
+                _settle_runs(client, _below(client, job_run_id), watch.statuses)
+            if not watch.progress.in_progress or time.monotonic() > until:
+                break
+            time.sleep(LOOK_SECONDS)
+        with instrument.not_shown():
+            linked_runs.cancel_prefect_tasks(client, job_run_id)
+
+
+def _below(client: SyncPrefectClient, job_run_id: UUID) -> list[FlowRun]:
+    return linked_runs.subflow_runs(client, job_run_id, linked_runs.UNFINISHED)
+
+
+def _settle_runs(client: SyncPrefectClient, runs: Iterable[FlowRun], statuses: Mapping[TaskId, Status]) -> None:
+    for run in runs:
+        task_id = task_of(run)
+        status = None if task_id is None else statuses.get(task_id)
+        if status is not None and status.is_terminal:
+            _settle_run(client, run, status)
+
+
+def _runs_that_nobody_made(client: SyncPrefectClient, parent_id: UUID, watch: JobWatch) -> Iterator[FlowRun]:
+    """Make the runs of attempts that neither client nor worker came to show: every task of the job is to be seen."""
+    seen = {task_of(run) for run in linked_runs.runs_below(client, [parent_id], list(StateType))}
+    for task_id, status in watch.statuses.items():
+        if task_id not in seen and status.is_terminal:
+            yield linked_runs.make_attempt_run(
+                client,
+                parent_id,
+                job_id=watch.layout.job_id,
+                task_id=task_id,
+                attempt=max(status.attempt, 1),
+                state_name="Pending",
+            )
 
 
 def _unfinished_after_a_while(client: SyncPrefectClient, parent_id: UUID) -> list[FlowRun]:
@@ -207,12 +276,18 @@ def _unfinished_after_a_while(client: SyncPrefectClient, parent_id: UUID) -> lis
     moved_at = time.monotonic()
     until = moved_at + CATCH_UP_SECONDS
     found = linked_runs.runs_below(client, [parent_id], linked_runs.UNFINISHED)
-    while found and time.monotonic() < until and time.monotonic() < moved_at + STILL_SECONDS:
+    while found and time.monotonic() < min(until, moved_at + patience_with(found)):
         time.sleep(0.5)
         before, found = found, linked_runs.runs_below(client, [parent_id], linked_runs.UNFINISHED)
         if len(found) < len(before):
             moved_at = time.monotonic()
     return found
+
+
+def patience_with(runs: Sequence[FlowRun]) -> float:
+    """Return how long to wait for any of these runs to end, s: longer while somebody shows one. Pure."""
+    is_shown = any(run.state is not None and run.state.type == StateType.RUNNING for run in runs)
+    return SHOWING_SECONDS if is_shown else STILL_SECONDS
 
 
 def _settle_run(client: SyncPrefectClient, run: FlowRun, status: Status) -> None:

@@ -34,7 +34,7 @@ def monitor_job(job_id: str, bucket: str | None = None) -> dict[str, int]:
 
     Args:
         job_id: The job.
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
     """
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
     layout = JobLayout(job_id_from_text(job_id))

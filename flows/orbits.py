@@ -52,9 +52,9 @@ def choose(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
 
     Args:
         observations: File of detections on the machine that runs this flow, THOR's csv or parquet.
-        population: File of orbits to choose for, in the format of test orbits; empty: the synthetic model.
-        config: File of the job's settings, csv of key,value; empty: the defaults.
-        number: How many test orbits; empty: as many as the coverage takes.
+        population: File of orbits to choose for, in the format of test orbits; None: the synthetic model.
+        config: File of the job's settings, csv of key,value; None: the defaults.
+        number: How many test orbits; None: as many as the coverage takes.
         coverage: Share of each group's objects in the field that are to be covered, when no number is given.
         groups: Groups of the synthetic model.
         window_days: A longer survey is cut into windows of this many days at most.

@@ -33,9 +33,9 @@ def repair(
     """Repair one job, or with no id every job of the bucket. Twice: safe.
 
     Args:
-        job_id: The job; empty: every job of the bucket.
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
-        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+        job_id: The job; None: every job of the bucket.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
+        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
         recreate_queues: First delete the queues that do not work and make them anew; then every job is to be repaired,
             those of other buckets on the same queue too.
     """

@@ -32,10 +32,10 @@ def retry(
 
     Args:
         job_id: The job.
-        kind: Only failures of this kind; empty: all but cancelled. On a cancelled job, cancelled and all end that.
-        task_ids: Only these tasks; empty: all that failed.
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
-        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
+        kind: Only failures of this kind; None: all but cancelled. On a cancelled job, cancelled and all end that.
+        task_ids: Only these tasks; None: all that failed.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
+        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
     """
     job = JobLayout(job_id_from_text(job_id))
     settings = settings_from_environment()

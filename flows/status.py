@@ -32,8 +32,8 @@ def status(
 
     Args:
         job_id: The job.
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
-        watch_seconds: 0: only one look; empty: long enough to tell which tasks stall.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
+        watch_seconds: 0: only one look; None: long enough to tell which tasks stall.
         queue: The queue of its workers: how often they renew a lease, where a status does not tell. It is not asked.
     """
     settings = settings_from_environment()

@@ -11,30 +11,29 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from prefect import Flow, flow, tags
-from prefect.client.schemas.objects import FlowRun, State
+from prefect import flow, runtime, tags
+from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from flows import command_line, job_show, summary
-from flows.collect import add_catalogue_option, bring_home, collect_options, home_of_results, show_results
+from flows.cancelled_run import cancel_job_of_run
+from flows.collect import add_catalogue_option, bring_home, collect_options, home_of_results
 from flows.local_processes import PrefectServer, local_workers, prefect_server
 from flows.monitor import follow
 from flows.reporter import reporter, reporter_for_terminal, use_reporter
+from flows.result_page import show_results
 from flows.summary import JobOutcome
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
-from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
-from tasks.jobs.cancel import cancel_job
 from tasks.jobs.collect import require_writable
 from tasks.jobs.inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
-from tasks.records.ids import job_id_from_text
 from tasks.settings import Settings, settings_from_environment
 from tasks.steps import ShownSubmitSteps
 
@@ -49,54 +48,53 @@ _tell_outcome: contextvars.ContextVar[Callable[[JobOutcome], None]] = contextvar
 )
 
 
-def cancel_job_of_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 (as Prefect calls it)
-    """Cancel the job when a Prefect worker has ended its run, as somebody asked in the UI. Twice: safe."""
-    job_id, bucket = flow_run.parameters.get("job_id"), flow_run.parameters.get("bucket")
-    if job_id:
-        store = open_bucket_from_settings(settings_from_environment(), bucket or None)
-        cancel_job(store, JobLayout(job_id_from_text(job_id)))
+def run_name() -> str:
+    """Return what a job's run is called until it has an id."""
+    return str(runtime.flow_run.parameters.get("job_id") or "new job")
 
 
 @flow(
     name="thor-job",
-    flow_run_name="{job_id}",
+    flow_run_name=run_name,
     description="Submit a linking job, follow it, bring its results home.",
     on_cancellation=[cancel_job_of_run],
 )
 def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
-    job_id: str,
+    job_id: str = "",
     observations: Path | None = None,
     orbits: Path | None = None,
+    number: Annotated[int, Field(ge=1)] | None = None,
+    claim_observations: bool = False,  # noqa: FBT001, FBT002 (a check box)
     config: Path | None = None,
+    catalogue: Path | None = None,
+    output: Path | None = None,
+    workers: Annotated[int, Field(ge=0)] | None = None,
+    wait: bool = True,  # noqa: FBT001, FBT002 (a check box)
     bucket: str | None = None,
     queue: SecretStr | None = None,
-    workers: int | None = None,
-    output: Path | None = None,
-    wait: bool = True,  # noqa: FBT001, FBT002 (a check box)
-    number: int | None = None,
-    catalogue: Path | None = None,
-    claim_observations: bool = False,  # noqa: FBT001, FBT002 (a check box)
 ) -> State[None]:
     """Run a job from its inputs to its results.
 
     Args:
         job_id: Names the job; empty: a new id. The id of an interrupted job, with the same inputs, goes on with it.
-        observations: File of detections on the machine that runs this flow, THOR's csv or parquet; empty: the demo, 28
-            real objects.
+        observations: File of detections on the machine that runs this flow, in any of the formats of
+            docs/formats/observations.md; None: the demo, 28 real objects.
         orbits: File of test orbits, THOR's csv or parquet, one task each, or "auto": chosen to cover the observed sky;
-            empty with observations empty.
-        config: File of settings, csv of key,value; empty: the defaults.
-        bucket: gs://NAME or file:///PATH; empty: the one that the environment names.
-        queue: amqp://... or sqlite:///PATH; better left empty and set in the environment, with its password.
-        workers: Workers to start on this machine and stop at the end; empty: as many as cores on a sqlite queue, else
-            none.
-        output: Directory for the results; empty: thor_output/<job_id>.
-        wait: Follow the job and collect its results; otherwise it is only submitted.
-        number: How many test orbits to choose with "auto"; empty: as many as cover nine in ten objects of each group.
-        catalogue: File of orbits of known objects, in the form of test orbits; empty: nothing is attributed.
+            None together with observations.
+        number: How many test orbits to choose with "auto"; None: as many as cover nine in ten objects of each group.
         claim_observations: Leave out of later tasks the observations that earlier ones linked with confidence.
+        config: File of settings, csv of key,value; None: the defaults.
+        catalogue: File of orbits of known objects, in the form of test orbits; None: nothing is attributed.
+        output: Directory for the results on the machine that runs this flow; None: thor_output/JOB_ID.
+        workers: Workers to start on this machine and stop at the end; None: as many as cores on a sqlite queue, else
+            none.
+        wait: Follow the job and collect its results; otherwise it is only submitted.
+        bucket: gs://NAME or file:///PATH; None: the one that was set up.
+        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
     """
-    job_id = new_job_id(job_id)  # a form in the UI that is left empty gives ""
+    # A form in the UI that is left empty gives "". A run that is tried again goes on with the job that it named.
+    job_id = new_job_id(job_id or job_show.job_of_run(instrument.flow_run()))
+    job_show.name_run(job_id)
     settings = settings_with(bucket=bucket, queue=queue)
     inputs = inputs_of(observations, orbits, config, number, claim_observations=claim_observations)
     options = collect_options(None, catalogue)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import httpx
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, SyncClientContext, get_run_context
 from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
@@ -51,13 +52,13 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
-def prefect_answers() -> bool:
-    """Tell whether a Prefect API is configured and answers at once. Never starts a server of its own."""
+def prefect_answers(seconds: float = PROBE_SECONDS) -> bool:
+    """Tell whether a Prefect API is configured and answers within that time. Never starts a server of its own."""
     url = PREFECT_API_URL.value()
     if url is None:
         return False
     try:
-        return httpx.get(f"{url}/health", timeout=PROBE_SECONDS).is_success
+        return httpx.get(f"{url}/health", timeout=seconds).is_success
     except httpx.HTTPError:
         return False
 
@@ -194,10 +195,16 @@ def is_in_run() -> bool:
     return True
 
 
+def flow_run() -> FlowRun | None:
+    """Return the flow run at work as it began, or None outside of one."""
+    context = FlowRunContext.get()
+    return None if context is None else context.flow_run
+
+
 def flow_run_id() -> UUID | None:
     """Return the id of the flow run at work, or None outside of one."""
-    context = FlowRunContext.get()
-    return None if context is None or context.flow_run is None else context.flow_run.id
+    run = flow_run()
+    return None if run is None else run.id
 
 
 def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:

@@ -36,6 +36,16 @@ def hasty_client() -> Iterator[SyncPrefectClient]:
         yield client
 
 
+@contextlib.contextmanager
+def patient_client() -> Iterator[SyncPrefectClient]:
+    """Yield a client of one's own for what nobody waits for."""
+    with (
+        instrument.show_patience(),
+        get_client(sync_client=True, httpx_settings={"timeout": instrument.SHOW_REQUEST_SECONDS}) as client,
+    ):
+        yield client
+
+
 def make_parent(client: SyncPrefectClient, flow_run_id: UUID, *, name: str) -> UUID:
     """Return the Prefect task run of a flow run below which other runs hang: Prefect links runs by such a one."""
     run = {
@@ -98,6 +108,19 @@ def runs_below(client: SyncPrefectClient, parents: Sequence[UUID], states: Seque
 def subflow_runs(client: SyncPrefectClient, flow_run_id: UUID, states: Sequence[StateType]) -> list[FlowRun]:
     """Return the flow runs below that one that are in one of the states."""
     return _filtered(client, {"parent_flow_run_id": {"any_": [str(flow_run_id)]}}, states)
+
+
+def cancel_prefect_tasks(client: SyncPrefectClient, flow_run_id: UUID) -> None:
+    """Mark the Prefect tasks of a flow run as Cancelled that were at work when its process was ended."""
+    query = {
+        "task_runs": {
+            "flow_run_id": {"any_": [str(flow_run_id)]},
+            "state": {"type": {"any_": [state.value for state in UNFINISHED]}},
+        },
+        "limit": PAGE,
+    }
+    for run in client.request("POST", "/task_runs/filter", json=query).json():
+        end_parent(client, UUID(run["id"]), state=StateType.CANCELLED)
 
 
 def crash_lost_run(client: SyncPrefectClient, lost_id: UUID, *, by: str) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import jsonschema
@@ -94,8 +95,9 @@ def test_everything_is_deployed_without_a_question_once_the_server_is_set_up(pre
         found = {each.name: each for each in client.read_deployments()}
     assert {each["name"] for each in DEPLOYMENTS} <= set(found)
     assert found["submit"].entrypoint == "flows.submit.thor_job"
-    crons = {name: found[name].schedules[0].schedule.cron for name in ("submit-incoming", "repair")}
-    assert crons == {"submit-incoming": "0 12 * * *", "repair": "*/15 * * * *"}
+    schedules = {name: found[name].schedules[0].schedule for name in ("submit-incoming", "repair")}
+    assert schedules["submit-incoming"].cron == "0 12 * * *"
+    assert schedules["repair"].interval == timedelta(minutes=15)
     assert not any(schedule.active for each in DEPLOYMENTS for schedule in found[each["name"]].schedules)
     assert found["repair"].concurrency_options.collision_strategy == "CANCEL_NEW"
     assert {found[each["name"]].work_pool_name for each in DEPLOYMENTS} <= {pool.name for pool in POOLS}

@@ -1,15 +1,19 @@
 """What people see of a job while it goes on, and can do to it in the UI; a server that is gone does no harm."""
 
+from uuid import uuid4
+
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Pending, Running
 
 from flows import job_show
+from flows.cancelled_run import cancel_job_of_run
 from flows.job_show import JobShow, settle, settled_state
-from flows.submit import cancel_job_of_run, thor_job
+from flows.submit import thor_job
 from tasks import instrument, linked_runs
 from tasks.jobs.monitor import JobWatch
 from tasks.records.ids import JobId
@@ -95,6 +99,22 @@ def test_at_the_end_every_run_is_given_what_became_of_its_task(bucket, prefect):
     }
 
 
+def test_a_task_whose_run_nobody_made_has_one_at_the_end_all_the_same(bucket, prefect):
+    watch = watch_of(bucket, {"a": SUCCEEDED, "b": failed("task_error"), "c": CLAIMED})
+
+    assert children(in_job_run(lambda parent: settle(watch, parent))) == {
+        "a attempt 1": "Completed",
+        "b attempt 1": "Failed",
+    }
+
+
+def test_runs_that_somebody_is_showing_are_waited_for_longer():
+    def run(state):
+        return FlowRun(flow_id=uuid4(), state=state)
+
+    assert job_show.patience_with([run(Pending()), run(Running())]) > job_show.patience_with([run(Pending())])
+
+
 def test_an_attempt_that_another_came_after_has_crashed():
     assert settled_state(1, status_after(CLAIMED).model_copy(update={"attempt": 2}))["type"] == "CRASHED"
 
@@ -134,15 +154,43 @@ def test_cancelling_the_run_of_a_queued_task_cancels_that_task(bucket, prefect):
     assert states_of(bucket, watch.layout) == {"a": "requested", "b": "failed"}
 
 
-def test_a_run_that_prefect_itself_ended_cancels_its_job(place, prefect):
-    job = make_job(place.bucket, {"a": FRESH})
+@pytest.mark.parametrize("named_by", ["parameter", "tag"])
+def test_a_run_that_prefect_itself_ended_cancels_its_job_and_the_runs_of_its_tasks(place, prefect, named_by):
+    job = make_job(place.bucket, {"a": FRESH, "b": SUCCEEDED})
+    given = {"parameter": {"job_id": job.job_id}, "tag": {"job_id": ""}}[named_by]
     with get_client(sync_client=True) as client:
-        parameters = {"job_id": job.job_id, "bucket": place.bucket.url}
-        run = client.create_flow_run(thor_job, parameters=parameters)
+        parameters = {**given, "bucket": place.bucket.url}
+        run = client.create_flow_run(thor_job, parameters=parameters, tags=[f"job:{job.job_id}"], state=Running())
+        parent = linked_runs.make_parent(client, run.id, name="tasks")
+        for task_id in ("a", "b"):
+            linked_runs.make_attempt_run(
+                client, parent, job_id=job.job_id, task_id=task_id, attempt=1, state_name="Queued"
+            )
 
     cancel_job_of_run(thor_job, run, run.state)
 
-    assert states_of(place.bucket, job) == {"a": "failed"}
+    assert states_of(place.bucket, job) == {"a": "failed", "b": "succeeded"}
+    assert children(run.id) == {"a attempt 1": "Cancelled", "b attempt 1": "Completed"}
+    with get_client(sync_client=True) as client:
+        assert client.read_task_run(parent).state.is_final()
+
+
+def test_a_run_that_was_cancelled_before_it_had_submitted_anything_needs_nothing(place, prefect):
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(thor_job, parameters={"job_id": "J", "bucket": place.bucket.url})
+
+    cancel_job_of_run(thor_job, run, run.state)
+
+    assert list(place.bucket.list("")) == []
+
+
+def test_a_run_that_was_started_without_an_id_is_named_after_the_job(prefect):
+    run_id = in_job_run(lambda parent: job_show.name_run(JobId("survey-08")))
+
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(run_id)
+    assert (run.name, run.tags) == ("survey-08", ["job:survey-08"])
+    assert job_show.job_of_run(run) == "survey-08"
 
 
 def test_a_job_of_more_tasks_than_are_linked_says_where_their_runs_are(prefect):

@@ -1,5 +1,7 @@
 """The worker's flow: what people see of an attempt in Prefect, and that Prefect never decides how it ends."""
 
+import itertools
+import json
 import signal
 import time
 from uuid import UUID
@@ -20,7 +22,7 @@ from prefect.states import Failed, Running
 
 from flows import attempt_show
 from flows.attempt_show import finish_shows
-from flows.run_task import run_assignment, thor_task
+from flows.run_task import STAGE_FLOWS, run_assignment, thor_task
 from flows.submit import thor_job
 from tasks import linked_runs
 from tasks.bucket.directory import DirectoryBucket
@@ -130,6 +132,7 @@ def test_people_see_a_flow_run_with_one_subflow_per_stage(job, prefect):
     assert outer.name == "Hebe attempt 1"
     assert names_of_flows([outer, *stages]) == ["thor-task", *STAGES]
     assert {run.state.type.value for run in [outer, *stages]} == {"COMPLETED"}
+    assert outer.state.message.startswith("1 recovered orbits, ")
 
 
 def test_people_see_the_log_of_the_task_a_table_of_its_stages_and_a_picture(job, prefect):
@@ -147,7 +150,11 @@ def test_people_see_the_log_of_the_task_a_table_of_its_stages_and_a_picture(job,
         "thor-task-stages": "table",
         "thor-task-pictures": "markdown",
     }
-    assert [stage for stage in STAGES if stage not in found["thor-task-stages"].data] == []
+    rows = json.loads(found["thor-task-stages"].data)
+    assert [row["stage"] for row in rows] == list(STAGES)
+    assert all(row["seconds"] >= 0 and row["memory [MB]"] > 100 for row in rows)
+    assert all(row["in"] == before["out"] != "" for before, row in itertools.pairwise(rows))
+    assert rows[-1]["out"] == "1 recovered orbits"
     assert len(found["thor-task-pictures"].data) < 200_000
 
 
@@ -323,6 +330,17 @@ def at(stage, act):
             act()
 
     return {"on": on}
+
+
+def test_a_stage_that_a_busy_server_refuses_does_not_make_the_run_of_its_task_red(job, prefect, monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionError("503 Service Unavailable")
+
+    monkeypatch.setitem(STAGE_FLOWS, STAGES[1], refuse)
+    Supervisor().run(job)
+
+    outer, *stages = runs_of(job)
+    assert [run.state.type.value for run in [outer, *stages]] == ["COMPLETED"] * 5
 
 
 def test_a_server_that_was_down_before_costs_the_task_nothing(job, prefect):

@@ -1,12 +1,13 @@
 """A real Prefect server of our own on loopback, with a home of its own; it can be killed, frozen and started again."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ BOOT_SECONDS = 240.0
 class PrivatePrefect:
     """One server on one port; its runs survive a kill."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, environment: Mapping[str, str] | None = None) -> None:
         self.home = home
+        self._environment = dict(environment or {})
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self._process: subprocess.Popen[bytes] | None = None
@@ -36,6 +38,7 @@ class PrivatePrefect:
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
+            **self._environment,
         }
         with (self.home / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -76,10 +79,17 @@ def prefect_process(tmp_path_factory) -> Iterator[PrivatePrefect]:
     server.kill()
 
 
+@contextlib.contextmanager
+def configured(server: PrivatePrefect) -> Iterator[PrivatePrefect]:
+    """Yield the server, alive, as that of the flows which run in this process."""
+    if server._process is None:
+        server.start()
+    with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}):
+        yield server
+
+
 @pytest.fixture
 def prefect(prefect_process) -> Iterator[PrivatePrefect]:
     """The server, alive, and configured for the flows that this test runs in its own process."""
-    if prefect_process._process is None:
-        prefect_process.start()
-    with temporary_settings({PREFECT_API_URL: prefect_process.url, PREFECT_HOME: prefect_process.home}):
-        yield prefect_process
+    with configured(prefect_process) as server:
+        yield server

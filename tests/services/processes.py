@@ -16,7 +16,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float, what: str, pause_seconds: float = 0.02) -> None:
     """Look at `condition` until it holds.
 
     Raises
@@ -28,4 +28,4 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> N
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"Waited {seconds:g} s in vain until {what}.")
-        time.sleep(0.02)
+        time.sleep(pause_seconds)

@@ -1,7 +1,6 @@
-"""A person starts a job in Prefect: a real server, set up and deployed to, and Prefect workers that run what it says.
+"""A person starts jobs in Prefect and cancels them there: a real server, set up and deployed to, and Prefect workers.
 
-Bucket and queue reach the flow runs through their work pools alone, and the job's worker is one that the autoscaler
-started.
+Bucket and queue (RabbitMQ) reach the flow runs through their work pools alone.
 """
 
 import contextlib
@@ -15,40 +14,51 @@ from pathlib import Path
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterFlowRunId
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelling
 
 from flows.autoscale import main as autoscale
 from flows.setup import main as setup
+from tasks import linked_runs
+from tasks.broker.connect import open_publisher
+from tasks.bucket.directory import DirectoryBucket
+from tasks.bucket.layout import JobLayout
 from tasks.jobs.csv_text import csv_from_table
-from tests.flow_runs.places import Place
+from tasks.records.ids import JobId
 from tests.flow_runs.test_deployments import deploy_all
+from tests.services.prefect_server import configured
 from tests.services.processes import END_WITH_PARENT, wait_until
 from tests.support.commands import run_command
 from tests.support.job_inputs import observations_of, orbits_of
-from tests.support.jobs import closing_publisher
+from tests.support.jobs import states_of, status_of
+from tests.support.slow_engine.child import gate
+from tests.support.slow_engine.held_child import HELD_AT, gate_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 400.0
+IDLE_SECONDS = 3.0
+"""Workers that autoscaling starts leave after so long without a task."""
+LOOK_SECONDS = 0.3
+"""Between two looks: each is a request or more to a server that has enough to do."""
+STOPPED_SECONDS = 30.0
+"""A cancelled computation ends within seconds; on a machine that does much else, within this."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.rabbitmq, pytest.mark.timeout(900)]
+
+
+def patiently(condition, *, what):
+    """Wait until the condition holds."""
+    wait_until(condition, seconds=PATIENCE_SECONDS, what=what, pause_seconds=LOOK_SECONDS)
 
 
 @contextlib.contextmanager
-def prefect_worker(pool, *, server, home):
-    """Run `prefect worker start` until the end of the block."""
-    environment = {
-        **os.environ,
-        "PREFECT_API_URL": server.url,
-        "PREFECT_HOME": str(home / f"prefect-{pool}"),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "DO_NOT_TRACK": "1",
-        "THOR_HOME": str(home),
-    }
-    command = ["-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--limit", "2"]
-    with (home / f"{pool}.log").open("wb") as log:
+def running(*command, environment, log):
+    """Run a command of this checkout until the end of the block."""
+    with log.open("ab") as output:
         process = subprocess.Popen(
-            [*END_WITH_PARENT, sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [*END_WITH_PARENT, sys.executable, *command], cwd=ROOT, env=environment, stdout=output, stderr=output
         )
         try:
             yield process
@@ -58,6 +68,175 @@ def prefect_worker(pool, *, server, home):
                 process.wait(60)
             process.kill()
             process.wait()
+
+
+class Deployed:
+    """A server that was set up and deployed to, with the bucket and queue that its pools hand on."""
+
+    def __init__(self, server, home, queue):
+        self.home = home
+        self.bucket = DirectoryBucket(home / "bucket")
+        self.queue = queue
+        self.environment = {
+            **os.environ,
+            "PREFECT_API_URL": server.url,
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "DO_NOT_TRACK": "1",
+            "THOR_HOME": str(home),
+            "THOR_LEASE_RENEW_SECONDS": "1",
+            "THOR_TAKEOVER_DELAY_SECONDS": "20",
+        }
+
+    @property
+    def options(self):
+        return ("--bucket", self.bucket.url, "--queue", self.queue)
+
+    def log(self, name):
+        return self.home / f"{name}.log"
+
+    def prefect_worker(self, pool):
+        """Run `prefect worker start` for a pool."""
+        environment = {**self.environment, "PREFECT_HOME": str(self.home / f"prefect-{pool}")}
+        command = ("-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--limit", "2")
+        return running(*command, environment=environment, log=self.log(pool))
+
+    def held_worker(self):
+        """Run a worker of ours whose tasks wait at gates."""
+        environment = {**self.environment, "THOR_BUCKET": self.bucket.url, "THOR_QUEUE": self.queue}
+        environment["PREFECT_HOME"] = str(self.home / "prefect-held")
+        command = ("-m", "tests.support.slow_engine.worker", "--held-engine")
+        return running(*command, environment=environment, log=self.log("held"))
+
+    def submit(self, *objects, **parameters):
+        """Start a run of the deployment `submit`; return it and the job."""
+        job = JobLayout(JobId(f"deployed-{uuid.uuid4().hex[:8]}"))
+        files = self.home / job.job_id
+        files.mkdir()
+        if objects:
+            parameters |= {"observations": str(files / "observations.csv"), "orbits": str(files / "orbits.csv")}
+            (files / "observations.csv").write_bytes(csv_from_table(observations_of(objects)))
+            (files / "orbits.csv").write_bytes(csv_from_table(orbits_of(objects)))
+        parameters |= {"job_id": job.job_id, "output": str(files / "found"), "workers": 0}
+        with get_client(sync_client=True) as client:
+            found = client.read_deployment_by_name("thor-job/submit")
+            return client.create_flow_run_from_deployment(found.id, parameters=parameters), job
+
+    def depth(self):
+        with contextlib.closing(open_publisher(self.queue)) as publisher:
+            return publisher.depth()
+
+    def wait_for(self, run, *wanted, log):
+        """Wait until the flow run is in one of these states; return its state."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (state := state_of(run)).type not in wanted:
+            assert not state.is_final(), f"{state!r}\n{self.log(log).read_text()[-4000:]}"
+            assert time.monotonic() < until, f"still {state!r}\n{self.log(log).read_text()[-4000:]}"
+            time.sleep(LOOK_SECONDS)
+        return state
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_process, rabbitmq, tmp_path_factory):
+    virtual_host = rabbitmq.add_virtual_host()
+    place = Deployed(prefect_process, tmp_path_factory.mktemp("deployed"), rabbitmq.url_of(virtual_host))
+    with configured(prefect_process) as server:
+        place.environment["PREFECT_API_URL"] = server.url
+        assert run_command(setup, *place.options).code == 0
+        outcome = deploy_all(server)
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+        with place.prefect_worker("thor"):
+            yield place
+    rabbitmq.delete_virtual_host(virtual_host)
+
+
+def state_of(run):
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run.id).state
+
+
+def cancel_in_ui(run):
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelling())
+
+
+def runs_below(run):
+    """State by task of the runs below that of a job."""
+    with get_client(sync_client=True) as client:
+        found = linked_runs.subflow_runs(client, run.id, list(StateType))
+    return {each.name.removesuffix(" attempt 1"): each for each in found}
+
+
+def states_below(run):
+    return {task: each.state.type.value for task, each in runs_below(run).items()}
+
+
+def prefect_tasks_left(run):
+    """Names of the Prefect tasks of a run that have no end."""
+    with get_client(sync_client=True) as client:
+        of_run = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]))
+        return [each.name for each in client.read_task_runs(task_run_filter=of_run) if not each.state.is_final()]
+
+
+def child_of(worker):
+    (child,) = psutil.Process(worker.pid).children()
+    return child
+
+
+def is_seen_at(run, task, stage):
+    """Whether the page of a task's run shows that stage at work."""
+    task_run = runs_below(run).get(task)
+    if task_run is None:
+        return False
+    with get_client(sync_client=True) as client:
+        stages = linked_runs.subflow_runs(client, task_run.id, [StateType.RUNNING])
+        return [client.read_flow(each.flow_id).name for each in stages] == [stage]
+
+
+def await_held(deployed, run, *, seen):
+    """Wait until the first task is held at its gate, and Prefect shows it and the second one as waiting."""
+
+    def is_held():
+        below = states_below(run)
+        return below.get("Hebe") == "PENDING" and below.get("Eros") == "RUNNING" and is_seen_at(run, "Eros", HELD_AT)
+
+    patiently(is_held, what=seen)
+
+
+def test_a_job_whose_run_is_cancelled_in_the_ui_stops_everywhere(deployed):
+    with deployed.held_worker() as worker:
+        run, job = deployed.submit("Hebe", "Eros")
+        await_held(deployed, run, seen="Eros is at work, Hebe waits")
+        child = child_of(worker)
+
+        cancel_in_ui(run)
+        deployed.wait_for(run, StateType.CANCELLED, log="thor")
+
+        assert not child.is_running()
+        assert deployed.bucket.read(job.cancel).body
+        assert states_of(deployed.bucket, job) == {"Hebe": "failed", "Eros": "failed"}
+        kinds = {task: status_of(deployed.bucket, job, task).error_kind for task in ("Hebe", "Eros")}
+        assert kinds == {"Hebe": "cancelled", "Eros": "cancelled"}
+        assert states_below(run) == {"Hebe": "CANCELLED", "Eros": "CANCELLED"}
+        assert prefect_tasks_left(run) == []
+        patiently(lambda: deployed.depth().ready == 0, what="no message is left")
+
+
+def test_a_task_whose_run_is_cancelled_in_the_ui_stops_and_the_jobs_other_task_succeeds(deployed):
+    with deployed.held_worker() as worker:
+        run, job = deployed.submit("Hebe", "Eros")
+        await_held(deployed, run, seen="Eros is at work, Hebe waits")
+        child = child_of(worker)
+        deployed.bucket.write(gate(gate_of(job.job_id, "Hebe")), b"")
+
+        cancel_in_ui(runs_below(run)["Eros"])
+        child.wait(STOPPED_SECONDS)
+        state = deployed.wait_for(run, StateType.FAILED, log="thor")
+
+        assert state.message == "1 of 2 tasks succeeded"
+        assert states_of(deployed.bucket, job) == {"Eros": "failed", "Hebe": "succeeded"}
+        assert status_of(deployed.bucket, job, "Eros").error_kind == "cancelled"
+        assert states_below(run) == {"Eros": "CANCELLED", "Hebe": "COMPLETED"}
+        assert prefect_tasks_left(run) == []
 
 
 def workers_below(process):
@@ -70,66 +249,41 @@ def workers_below(process):
     return found
 
 
-def state_of(run):
+def runs_of_workers():
     with get_client(sync_client=True) as client:
-        return client.read_flow_run(run.id).state
-
-
-def wait_for(run, *wanted, log):
-    """Wait until the flow run is in one of these states."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while (state := state_of(run)).type not in wanted:
-        assert not state.is_final(), f"{state!r}\n{log.read_text()[-4000:]}"
-        assert time.monotonic() < until, f"still {state!r}\n{log.read_text()[-4000:]}"
-        time.sleep(0.2)
-
-
-def start_run(deployment, **parameters):
-    with get_client(sync_client=True) as client:
-        found = client.read_deployment_by_name(deployment)
-        return client.create_flow_run_from_deployment(found.id, parameters=parameters)
-
-
-def runs_of(deployment):
-    with get_client(sync_client=True) as client:
-        found = client.read_deployment_by_name(deployment)
+        found = client.read_deployment_by_name("thor-worker/worker")
         return [run for run in client.read_flow_runs() if run.deployment_id == found.id]
 
 
-def test_a_job_that_is_started_in_prefect_is_computed_by_a_worker_that_autoscaling_started(prefect, tmp_path):
-    place = Place(tmp_path)
-    (tmp_path / "observations.csv").write_bytes(csv_from_table(observations_of(("Hebe",))))
-    (tmp_path / "orbits.csv").write_bytes(csv_from_table(orbits_of(("Hebe",))))
-    assert run_command(setup, *place.options).code == 0
-    deployed = deploy_all(prefect)
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+def test_the_demo_that_is_started_in_prefect_is_computed_by_workers_that_autoscaling_started(deployed):
+    with get_client(sync_client=True) as client:
+        worker = client.read_deployment_by_name("thor-worker/worker")
+        client.update_deployment(worker.id, DeploymentUpdate(parameters={"idle_seconds": IDLE_SECONDS}))
 
-    with (
-        prefect_worker("thor", server=prefect, home=tmp_path),
-        prefect_worker("thor-workers", server=prefect, home=tmp_path) as worker_host,
-    ):
-        job = start_run(
-            "thor-job/submit",
-            job_id=f"deployed-{uuid.uuid4().hex[:8]}",
-            observations=str(tmp_path / "observations.csv"),
-            orbits=str(tmp_path / "orbits.csv"),
-            output=str(tmp_path / "found"),
-            workers=0,
+    with deployed.prefect_worker("thor-workers") as host:
+        run, job = deployed.submit()
+        patiently(lambda: deployed.depth().ready == 28, what="the tasks are on the queue")
+        first = run_command(autoscale, "--json", "--maximum", "2", *deployed.options).json
+        second = run_command(autoscale, "--json", "--maximum", "2", *deployed.options).json
+        assert (first["ready"], first["unacked"], first["started"]) == (28, -1, 2)
+        assert (second["wanted"], second["started"]) == (2, 0)
+
+        patiently(
+            lambda: deployed.depth().ready < 28 and workers_below(host),
+            what="a worker takes a task",
         )
-        wait_for(job, StateType.RUNNING, log=tmp_path / "thor.log")
-        with closing_publisher(place.queue) as publisher:
-            wait_until(lambda: publisher.depth().ready == 1, seconds=PATIENCE_SECONDS, what="the task is on the queue")
-        scaling = run_command(autoscale, "--json", *place.options).json
-        assert (scaling["ready"], scaling["started"]) == (1, 1)
-        wait_for(job, StateType.COMPLETED, log=tmp_path / "thor-workers.log")
-
-        (worker,) = [run for run in runs_of("thor-worker/worker") if run.state.type == StateType.RUNNING]
-        processes = workers_below(worker_host)
-        assert processes
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(worker.id, Cancelling())
-        wait_for(worker, StateType.CANCELLED, log=tmp_path / "thor-workers.log")
+        processes = workers_below(host)
+        cancelled, left_alone = sorted(runs_of_workers(), key=lambda each: each.state.type != StateType.RUNNING)
+        cancel_in_ui(cancelled)
+        deployed.wait_for(cancelled, StateType.CANCELLED, log="thor-workers")
+        state = deployed.wait_for(run, StateType.COMPLETED, log="thor")
+        deployed.wait_for(left_alone, StateType.COMPLETED, log="thor-workers")
         assert psutil.wait_procs(processes, timeout=60)[1] == []
 
-    assert " Left." in (tmp_path / "thor-workers.log").read_text()
-    assert len((tmp_path / "found" / "recovered_orbits.csv").read_text().splitlines()) == 2
+    assert state.message == "28 of 28 tasks succeeded"
+    assert deployed.depth().ready == 0
+    assert set(states_below(run).values()) == {"COMPLETED"}
+    assert len(runs_below(run)) == 28
+    assert " Left." in deployed.log("thor-workers").read_text()
+    found = deployed.home / job.job_id / "found" / "recovered_orbits.csv"
+    assert len(found.read_text().splitlines()) == 1 + 28

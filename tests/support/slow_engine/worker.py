@@ -1,7 +1,7 @@
 """The worker of the tests: the real supervisor with the synthetic child, and with faults where a test wants them.
 
-`--real-engine` has the product's own child instead, and the engine in it; `--claiming` the product's own attempt around
-an engine of the tests.
+`--real-engine` has the product's own child instead, and the engine in it; `--held-engine` has them too, and each task
+waits at a gate of its own; `--claiming` has the product's own attempt around an engine of the tests.
 """
 
 import argparse
@@ -28,6 +28,12 @@ from workers.supervise import Supervisor
 
 CHILD = (sys.executable, "-m", "tests.support.slow_engine.child")
 CLAIMING_CHILD = (sys.executable, "-m", "tests.support.slow_engine.claiming_child")
+HELD_CHILD = (sys.executable, "-m", "tests.support.slow_engine.held_child")
+
+
+def child_command(options: argparse.Namespace) -> tuple[str, ...]:
+    chosen = {CHILD_COMMAND: options.real_engine, CLAIMING_CHILD: options.claiming, HELD_CHILD: options.held_engine}
+    return next((command for command, is_chosen in chosen.items() if is_chosen), CHILD)
 
 
 def main() -> None:
@@ -36,6 +42,7 @@ def main() -> None:
     parser.add_argument("--kill-at-line", help="what this worker logs at its last moment")
     parser.add_argument("--real-engine", action="store_true")
     parser.add_argument("--claiming", action="store_true", help="the child of tasks that claim observations")
+    parser.add_argument("--held-engine", action="store_true")
     parser.add_argument("--mutant", choices=sorted(MUTANTS))
     parser.add_argument("--lose-answers", action="store_true")
     parser.add_argument("--idle-timeout", type=float)
@@ -54,7 +61,7 @@ def main() -> None:
         settings.queue_url,
         worker=worker,
         idle_timeout_seconds=options.idle_timeout,
-        child_command=CHILD_COMMAND if options.real_engine else CLAIMING_CHILD if options.claiming else CHILD,
+        child_command=child_command(options),
     )
     bucket = open_bucket_from_settings(settings)
     Supervisor(
