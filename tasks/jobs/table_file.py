@@ -4,10 +4,13 @@ Every check of a column lives here, each with an error that names file, column, 
 Nothing is guessed: an id that looks like a number stays a string.
 """
 
+import contextlib
 import csv
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +39,38 @@ class Range:
     high_is_in: bool = True
 
 
+class WrongValueError(BadInputError):
+    """Values of one column that can't be used."""
+
+    def __init__(self, start: str, rest: str, *, count: int | None, n_rows: int) -> None:
+        super().__init__(f"{start}{_counted(count, n_rows)}. {rest}")
+        self._parts = start, rest
+        #: How many rows are wrong; None: only the first was looked for.
+        self.count = count
+
+    def of_whole_file(self, *, count: int | None, n_rows: int) -> "WrongValueError":
+        """Return the same about a file of which this was one block."""
+        return WrongValueError(*self._parts, count=count, n_rows=n_rows)
+
+
+def _counted(count: int | None, n_rows: int) -> str:
+    return f" ({count} of {n_rows} rows are wrong)" if count is not None and count > 1 else ""
+
+
+@dataclass
+class Checks:
+    """Counts the checks of a table. Blocks of a file are checked alike, so a number is the same check in each."""
+
+    begun: int = 0
+
+    def begin(self) -> None:
+        """Count one more."""
+        self.begun += 1
+
+
 @dataclass(frozen=True)
 class TableFile:
-    """The columns of one file and how it is called in messages."""
+    """The columns of one file, or of one block of its rows, and how it is called in messages."""
 
     name: str
     table: pa.Table
@@ -48,24 +80,12 @@ class TableFile:
     unit: str = "line"
     #: Rows of the file that stand before the first of the table.
     rows_before: int = 0
+    checks: Checks = field(default_factory=Checks, compare=False)
 
     def require_columns(self, names: list[str]) -> None:
         """Refuse the file when it has no rows, or lacks one of the columns or has it twice."""
-        present = self.table.column_names
-        missing = [name for name in names if name not in present]
-        if missing:
-            raise BadInputError(
-                f"Cannot use {self.name}: column {missing[0]!r} is missing, found {', '.join(map(repr, present))}; "
-                f"expected {', '.join(names)}. Add or rename the column."
-            )
-        repeated = [name for name in names if present.count(name) > 1]
-        if repeated:
-            raise BadInputError(
-                f"Cannot use {self.name}: column {repeated[0]!r} is there {present.count(repeated[0])} times, "
-                "expected once. Remove all but one."
-            )
-        if len(self.table) == 0:
-            raise BadInputError(f"Cannot use {self.name}: it has no rows, expected at least one.")
+        require_names(self.name, self.table.column_names, names)
+        require_rows(self.name, len(self.table))
 
     def has(self, name: str) -> bool:
         """Whether the column is there."""
@@ -89,6 +109,7 @@ class TableFile:
 
     def strings(self, name: str) -> pa.Array:
         """Return a column as text, as it stands in the file; null and empty are both null."""
+        self.checks.begin()
         column = _whole(self.table[name])
         if not pa.types.is_string(column.type):
             if pa.types.is_floating(column.type):
@@ -101,7 +122,7 @@ class TableFile:
                     "Write it as strings."
                 )
             column = column.cast(pa.string())
-        return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+        return _without_empty(column)
 
     def lists(self, name: str) -> pa.Array:
         """Return a column of lists of numbers; null: no list."""
@@ -134,20 +155,26 @@ class TableFile:
 
     def refuse_rows(self, name: str, wrong: pa.Array, expected: str) -> None:
         """Refuse the file when any row of the column is marked as wrong (null: not wrong)."""
-        mask = pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)
-        if mask.any():
+        self.checks.begin()
+        if pc.any(wrong).as_py():
+            mask = pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)
             row = int(np.argmax(mask))
             raise self.error(name, row, self.table[name][row].as_py(), expected, count=int(mask.sum()))
 
-    def error(self, name: str, row: int, found: object, expected: str, *, count: int = 1) -> BadInputError:
-        """Return the error about one value; `row` counts from 0."""
-        more = f" ({count} of {len(self.table)} rows are wrong)" if count > 1 else ""
-        text = repr(found)
-        text = text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+    def error(self, name: str, row: int, found: object, expected: str, *, count: int | None = None) -> WrongValueError:
+        """Return the error about one value; `row` counts from 0. `count` None: there may be others."""
+        return self.error_at(name, self.place_of(row), found, expected, count=count)
+
+    def error_at(
+        self, name: str, place: str, found: object, expected: str, *, count: int | None = None
+    ) -> WrongValueError:
+        """Return the same about the value at a place that `place_of` named."""
         counting = "Rows count from 1 after the header. " if self.lines is None else ""
-        return BadInputError(
-            f"Cannot use {self.name}: column {name!r}, {self.place_of(row)} is {text}, expected {expected}{more}. "
-            f"{counting}Correct the file and submit again."
+        return WrongValueError(
+            f"Cannot use {self.name}: column {name!r}, {place} is {_quoted(found)}, expected {expected}",
+            f"{counting}Correct the file and submit again.",
+            count=count,
+            n_rows=len(self.table),
         )
 
     def place_of(self, row: int) -> str:
@@ -157,18 +184,21 @@ class TableFile:
         return f"{self.unit} {self.lines[row]}"
 
     def _floats(self, name: str) -> pa.Array:
+        self.checks.begin()
         column = _whole(self.table[name])
-        if pa.types.is_string(column.type):
-            text = pc.utf8_trim_whitespace(column)
-            text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-            try:
-                column = text.cast(pa.float64())
-            except pa.ArrowInvalid:
-                row = _first_that_is_no_number(text)
-                raise self.error(name, row, text[row].as_py(), "a number") from None
-        else:
-            column = self._cast_to_float(name, column)
+        column = self._parsed(name, column) if pa.types.is_string(column.type) else self._cast_to_float(name, column)
         return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+
+    def _parsed(self, name: str, column: pa.Array) -> pa.Array:
+        try:
+            return _without_empty(column).cast(pa.float64())
+        except pa.ArrowInvalid:
+            text = _without_empty(pc.utf8_trim_whitespace(column))  # takes longer than all the rest, and few need it
+        try:
+            return text.cast(pa.float64())
+        except pa.ArrowInvalid:
+            row = _first_that_is_no_number(text)
+            raise self.error(name, row, text[row].as_py(), "a number") from None
 
     def _cast_to_float(self, name: str, column: pa.Array) -> pa.Array:
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
@@ -186,16 +216,46 @@ class TableFile:
         return column
 
 
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a file; raises BadInputError when it is not there or cannot be read."""
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading; raises BadInputError when it is not there or, also in the block, cannot be read."""
     if path.is_dir():
         raise BadInputError(f"Cannot read {path}: it is a directory. Expected a file.")
     if not path.is_file():
         raise BadInputError(f"Cannot read {path}: there is no such file. Check the path.")
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise BadInputError(f"Cannot read {path}: {error}. Expected a csv or parquet table.") from error
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file; raises BadInputError when it is not there or cannot be read."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def require_names(file_name: str, present: list[str], names: list[str]) -> None:
+    """Refuse a file with the columns `present` that lacks one of `names`, or has it twice."""
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise BadInputError(
+            f"Cannot use {file_name}: column {missing[0]!r} is missing, found {', '.join(map(repr, present))}; "
+            f"expected {', '.join(names)}. Add or rename the column."
+        )
+    repeated = [name for name in names if present.count(name) > 1]
+    if repeated:
+        raise BadInputError(
+            f"Cannot use {file_name}: column {repeated[0]!r} is there {present.count(repeated[0])} times, "
+            "expected once. Remove all but one."
+        )
+
+
+def require_rows(file_name: str, n_rows: int) -> None:
+    """Refuse a file without rows."""
+    if n_rows == 0:
+        raise BadInputError(f"Cannot use {file_name}: it has no rows, expected at least one.")
 
 
 def read_table_file(path: Path) -> TableFile:
@@ -220,7 +280,7 @@ def table_from_bytes(body: bytes, *, name: str) -> TableFile:
     if Path(name).suffix.lower() not in PARQUET_SUFFIXES:
         return csv_from_bytes(body, name=name)
     try:
-        table = _plain(pyarrow.parquet.read_table(pa.BufferReader(body)))
+        table = plain(pyarrow.parquet.read_table(pa.BufferReader(body)))
         table.validate(full=True)  # text that is not UTF-8, which Arrow takes as it comes
         return TableFile(name, table)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
@@ -271,7 +331,7 @@ def _text_columns(body: bytes) -> pa.Table:
         return pyarrow.csv.read_csv(pa.py_buffer(body), read_options=one_thread, convert_options=options)
 
 
-def _plain(table: pa.Table) -> pa.Table:
+def plain(table: pa.Table) -> pa.Table:
     """Return the table with dictionary-encoded and long text columns as plain text.
 
     The metadata stays: adam-core keeps frame and time scale there.
@@ -283,6 +343,16 @@ def _plain(table: pa.Table) -> pa.Table:
         for field in table.schema
     ]
     return table.cast(pa.schema(fields, metadata=table.schema.metadata))
+
+
+def _quoted(found: object) -> str:
+    text = repr(found)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def _without_empty(column: pa.Array) -> pa.Array:
+    empty = pc.equal(column, "")
+    return pc.if_else(empty, pa.scalar(None, pa.string()), column) if pc.any(empty).as_py() else column
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

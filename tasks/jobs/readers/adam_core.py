@@ -1,5 +1,6 @@
 """adam-core's parquet tables: `PointSourceDetections` with `Exposures` beside them, read without adam-core."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -10,7 +11,7 @@ import pyarrow.parquet
 
 from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
-from tasks.jobs.readers.detections import ObservationColumns, detections_of_table
+from tasks.jobs.readers.detections import ObservationColumns
 from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile, read_table_file, require_unique
 
 NANOSECONDS_PER_DAY = 86_400_000_000_000
@@ -20,6 +21,8 @@ NANOSECONDS = Range(0, NANOSECONDS_PER_DAY, "nanoseconds since the beginning of 
 
 EXPOSURES = "exposures.parquet"
 """Where the exposures of a table of detections lie when nobody says otherwise: beside it."""
+
+REQUIRED = ["id", "exposure_id", "time", "ra", "dec"]
 
 COLUMNS = ObservationColumns(
     obs_id="id",
@@ -39,20 +42,45 @@ def is_point_source_detections(schema: pa.Schema) -> bool:
     )
 
 
-def read_point_source_detections(file: TableFile, exposures: Path) -> pa.Table:
-    """Return `PointSourceDetections` as rows of `tables.OBSERVATIONS`; observatory and filter are the exposures'.
+@dataclass(frozen=True)
+class Exposures:
+    """What detections take from their exposures."""
 
-    Parameters
-    ----------
-    exposures
-        File of `Exposures`.
+    path: Path
+    ids: pa.Array
+    observatory_codes: pa.Array
+    filters: pa.Array
+
+
+def read_exposures(detections: str, path: Path) -> Exposures:
+    """Read the file of `Exposures` that a file of detections names.
 
     Raises
     ------
     BadInputError
-        For the first thing that is wrong with either file.
+        If it is not there, or for the first thing that is wrong with it.
     """
-    file.require_columns(["id", "exposure_id", "time", "ra", "dec"])
+    if not path.is_file():
+        raise BadInputError(
+            f"Cannot use {detections}: it is adam-core's, and names exposures, but there is no {path}. "
+            "Put the Exposures there, or name their file by the config's key columns.exposures."
+        )
+    exposures = read_table_file(path)
+    exposures.require_columns(["id", "observatory_code"])
+    ids = exposures.required_strings("id")
+    require_unique(exposures, "id", ids)
+    filters = exposures.strings("filter") if exposures.has("filter") else pa.nulls(len(ids), pa.string())
+    return Exposures(path, ids, exposures.required_strings("observatory_code"), filters)
+
+
+def flat_detections(file: TableFile, exposures: Exposures) -> TableFile:
+    """Return `PointSourceDetections` with the columns `COLUMNS`; observatory and filter are the exposures'.
+
+    Raises
+    ------
+    BadInputError
+        For the first thing that is wrong.
+    """
     codes, filters = _of_exposures(file, exposures)
     table = file.table
     flat = {
@@ -69,8 +97,12 @@ def read_point_source_detections(file: TableFile, exposures: Path) -> pa.Table:
         "mag_sigma": _numbers(file, "mag_sigma"),
         "exposure_id": table["exposure_id"],
     }
-    columns = ObservationColumns(**{**vars(COLUMNS), "time_scale": time_scale_of(table.schema, "time", file.name)})
-    return detections_of_table(TableFile(file.name, pa.table(flat)), columns)
+    return replace(file, table=pa.table(flat))
+
+
+def columns_of_detections(schema: pa.Schema, name: str) -> ObservationColumns:
+    """Return the columns of flat detections, with the time scale that the file's schema has."""
+    return replace(COLUMNS, time_scale=time_scale_of(schema, "time", name))
 
 
 def mjd_of_times(file: TableFile, name: str) -> pa.Array:
@@ -103,18 +135,8 @@ def _cos(angles_deg: pa.Array) -> pa.Array:
     return pc.cos(pc.multiply(angles_deg.cast(pa.float64()), np.pi / 180.0))
 
 
-def _of_exposures(file: TableFile, path: Path) -> tuple[pa.Array, pa.Array]:
+def _of_exposures(file: TableFile, exposures: Exposures) -> tuple[pa.Array, pa.Array]:
     """Return observatory and filter of each detection's exposure."""
-    if not path.is_file():
-        raise BadInputError(
-            f"Cannot use {file.name}: it is adam-core's, and names exposures, but there is no {path}. "
-            "Put the Exposures there, or name their file by the config's key columns.exposures."
-        )
-    exposures = read_table_file(path)
-    exposures.require_columns(["id", "observatory_code"])
-    ids = exposures.required_strings("id")
-    require_unique(exposures, "id", ids)
-    places = pc.index_in(file.required_strings("exposure_id"), ids)
-    file.refuse_rows("exposure_id", pc.is_null(places), f"an exposure that is in {path}")
-    filters = exposures.strings("filter") if exposures.has("filter") else pa.nulls(len(ids), pa.string())
-    return exposures.required_strings("observatory_code").take(places), filters.take(places)
+    places = pc.index_in(file.required_strings("exposure_id"), exposures.ids)
+    file.refuse_rows("exposure_id", pc.is_null(places), f"an exposure that is in {exposures.path}")
+    return exposures.observatory_codes.take(places), exposures.filters.take(places)

@@ -3,38 +3,58 @@
 Units are the standard's: degrees, arcseconds (rmsRA is of RA cos(Dec)), ISO times in UTC.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.jobs.readers.detections import THOR_COLUMNS, Detections, ObservationColumns, detections_of_table
-from tasks.jobs.table_file import TableFile, require_unique
+from tasks.jobs.readers.blocks import Block
+from tasks.jobs.readers.detections import ObservationColumns
+from tasks.jobs.table_file import TableFile
 
 ID_COLUMNS = ("obsID", "obsSubID")
 """Columns that may hold ids, the Minor Planet Center's and the observer's; the first that has one in each row."""
 
 
-def detections_of_ades(file: TableFile, *, object_id: str = THOR_COLUMNS.object_id) -> Detections:
-    """Return the optical detections of an ADES table with the standard's column names, all text.
+NO_POSITION = "have no ra and dec of their own (radar or occultation)"
+DEPRECATED = "are marked as deprecated"
+"""Why rows are left out."""
 
-    Rows without a position of their own (radar, occultations) and deprecated ones are left out and counted. No
-    designation is taken for the truth unless `object_id` names its column: a file may name some objects only.
+REQUIRED = ["stn", "obsTime", "ra", "dec"]
 
-    Raises
-    ------
-    BadInputError
-        For the first thing that is wrong with the file.
+
+@dataclass
+class AdesIds:
+    """Which columns of ids have one in every usable row, as far as the file was looked at."""
+
+    names: list[str] = field(default_factory=lambda: list(ID_COLUMNS))
+
+    def look_at(self, file: TableFile) -> None:
+        """Look at some rows of the file, or all."""
+        usable, _ = usable_rows(file)
+        self.names = [name for name in self.names if usable.has(name) and usable.strings(name).null_count == 0]
+
+    @property
+    def chosen(self) -> str:
+        """The column to use; empty: none is whole."""
+        return self.names[0] if self.names else ""
+
+
+def columns_of_ades(names: Sequence[str], *, obs_id: str, object_id: str) -> ObservationColumns:
+    """Return what the standard's columns mean, of a file that has these.
+
+    No designation is taken for the truth unless `object_id` names its column: a file may name some objects only.
     """
-    file.require_columns(["stn", "obsTime", "ra", "dec"])
-    file, notes = _usable_rows(file)
-    columns = ObservationColumns(
-        obs_id=_id_column(file),
+    return ObservationColumns(
+        obs_id=obs_id,
         time="obsTime",
         time_format="iso",
         ra="ra",
         dec="dec",
-        ra_sigma="rmsRA" if file.has("rmsRA") else "",
-        dec_sigma="rmsDec" if file.has("rmsDec") else "",
+        ra_sigma="rmsRA" if "rmsRA" in names else "",
+        dec_sigma="rmsDec" if "rmsDec" in names else "",
         sigma_unit="arcsec",
         observatory_code="stn",
         mag="mag",
@@ -44,10 +64,10 @@ def detections_of_ades(file: TableFile, *, object_id: str = THOR_COLUMNS.object_
         night_id="",
         object_id=object_id,
     )
-    return Detections(detections_of_table(file, columns), notes)
 
 
-def _usable_rows(file: TableFile) -> tuple[TableFile, tuple[str, ...]]:
+def usable_rows(file: TableFile) -> tuple[TableFile, dict[str, int]]:
+    """Leave out rows without a position of their own and deprecated ones; return how many, by why."""
     no_position = pc.and_(pc.is_null(file.strings("ra")), pc.is_null(file.strings("dec")))
     deprecated = (
         pc.invert(pc.is_null(file.strings("deprecated")))
@@ -55,20 +75,13 @@ def _usable_rows(file: TableFile) -> tuple[TableFile, tuple[str, ...]]:
         else pa.array(np.zeros(len(file.table), dtype=bool))
     )
     counts = {
-        "have no ra and dec of their own (radar or occultation)": pc.sum(no_position).as_py(),
-        "are marked as deprecated": pc.sum(pc.and_not(deprecated, no_position)).as_py(),
+        NO_POSITION: pc.sum(no_position).as_py() or 0,
+        DEPRECATED: pc.sum(pc.and_not(deprecated, no_position)).as_py() or 0,
     }
-    notes = tuple(
-        f"{count} of {len(file.table)} rows of {file.name} are left out: they {why}."
-        for why, count in counts.items()
-        if count
-    )
-    return file.where(pc.invert(pc.or_(no_position, deprecated))), notes
+    return file.where(pc.invert(pc.or_(no_position, deprecated))), counts
 
 
-def _id_column(file: TableFile) -> str:
-    for name in ID_COLUMNS:
-        if file.has(name) and file.strings(name).null_count == 0:
-            require_unique(file, name, file.strings(name))
-            return name
-    return ""
+def ades_block(file: TableFile, columns: ObservationColumns) -> Block:
+    """Return the optical detections of some rows of an ADES table with the standard's column names, all text."""
+    usable, left_out = usable_rows(file)
+    return Block(usable, columns, n_read=len(file.table), left_out=left_out)

@@ -1,8 +1,11 @@
 """ADES as PSV: blocks of header lines, a line of column names, rows with fields between bars."""
 
+import functools
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from tasks.errors import BadInputError
-from tasks.jobs.table_file import TableFile
+from tasks.jobs.readers.ades import ID_COLUMNS, REQUIRED, AdesIds, ades_block, columns_of_ades
+from tasks.jobs.readers.blocks import Block, in_order
+from tasks.jobs.readers.detections import THOR_COLUMNS
+from tasks.jobs.readers.row_blocks import BLOCK_BYTES, LONGEST_ROW_BYTES, UTF8_MARK, LongRowError, row_blocks
+from tasks.jobs.table_file import TableFile, require_names
 
 FIRST_LINE = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*# *version *= *\d+")
 """How a PSV file begins."""
@@ -18,12 +25,7 @@ FIRST_LINE = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*# *version *= *\d+")
 HEADER_LINES = re.compile(rb"(?:^[#!].*\n?)+", re.MULTILINE)
 
 
-class Section(NamedTuple):
-    """Column names and rows between two blocks of header lines."""
-
-    body: bytes
-    #: Line of the file at which it begins, from 1.
-    first_line: int
+NEEDED_FOR_IDS = ("ra", "dec", "deprecated", *ID_COLUMNS)
 
 
 def is_ades_psv(start: bytes) -> bool:
@@ -31,68 +33,148 @@ def is_ades_psv(start: bytes) -> bool:
     return FIRST_LINE.match(start) is not None
 
 
-def read_ades_psv(body: bytes, *, name: str) -> TableFile:
-    """Return all rows of a PSV file as text, null where a field is blank; blocks may have different columns.
+@dataclass(frozen=True)
+class PsvSource:
+    """ADES as PSV. It is read twice: only the whole file tells which columns it has, and which ids are in every row."""
 
-    Raises
-    ------
-    BadInputError
-        If it is not UTF-8, has no rows, or a row has more or fewer fields than its column names.
-    """
-    body = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
-    tables, lines = [], []
-    for section in _sections(body):
-        table, first_line = _table_of_section(section, name)
-        tables.append(table)
-        lines.append(first_line + np.arange(len(table), dtype=np.int64))
-    if not tables:
-        raise BadInputError(f"Cannot use {name}: it has no rows, expected at least one below a line of column names.")
-    return TableFile(name, pa.concat_tables(tables, promote_options="default"), np.concatenate(lines))
+    file: BinaryIO
+    name: str
+    #: Column of the truth, where there is one.
+    object_id: str = THOR_COLUMNS.object_id
+    block_bytes: int = BLOCK_BYTES
+    longest_row_bytes: int = LONGEST_ROW_BYTES
+    unit: str = "rows"
+
+    def blocks(self, pool: Executor) -> Iterator[Block]:
+        """Yield the rows in blocks; see `Source`."""
+        names, ids = self._looked_through(pool)
+        require_names(self.name, names, REQUIRED)
+        columns = columns_of_ades(names, obs_id=ids, object_id=self.object_id)
+        for file in self._tables(pool, None):
+            absent = [name for name in names if not file.has(name)]
+            table = file.table
+            for name in absent:
+                table = table.append_column(name, pa.nulls(len(table), pa.string()))
+            yield ades_block(replace(file, table=table), columns)
+
+    def _looked_through(self, pool: Executor) -> tuple[list[str], str]:
+        """Return the columns of all sections, and the one of the ids."""
+        names: dict[str, None] = {}
+        ids = AdesIds()
+        for file in self._tables(pool, NEEDED_FOR_IDS, seen=names):
+            table = file.table
+            for name in NEEDED_FOR_IDS:
+                if not file.has(name):
+                    table = table.append_column(name, pa.nulls(len(table), pa.string()))
+            ids.look_at(replace(file, table=table))
+        if not names:
+            raise BadInputError(
+                f"Cannot use {self.name}: it has no rows, expected at least one below a line of column names."
+            )
+        return list(names), ids.chosen
+
+    def _tables(
+        self, pool: Executor, wanted: Sequence[str] | None, *, seen: dict[str, None] | None = None
+    ) -> Iterator[TableFile]:
+        """Yield the rows of each section in blocks, with the columns that are wanted (None: all), as text.
+
+        Names of columns are put into `seen`.
+        """
+        self.file.seek(0)
+        if self.file.read(len(UTF8_MARK)) != UTF8_MARK:
+            self.file.seek(0)
+        sections = _Sections(self.name, {} if seen is None else seen)
+        pieces = row_blocks(self.file, block_bytes=self.block_bytes, longest_row_bytes=self.longest_row_bytes)
+        try:
+            yield from in_order(pool, functools.partial(_table_of_rows, self.name, wanted), sections.rows(pieces))
+        except LongRowError:
+            raise BadInputError(
+                f"Cannot read {self.name}: a line below line {sections.line - 1} has more than "
+                f"{self.longest_row_bytes} bytes. Expected UTF-8 text with fields between bars."
+            ) from None
 
 
-def _sections(body: bytes) -> Iterator[Section]:
-    start, line = 0, 1
-    for header in HEADER_LINES.finditer(body):
-        if body[start : header.start()].strip():
-            yield Section(body[start : header.start()], line)
-        line += body.count(b"\n", start, header.end())
-        start = header.end()
-    if body[start:].strip():
-        yield Section(body[start:], line)
+class Rows(NamedTuple):
+    """Rows of one section, and the names of its columns."""
+
+    body: bytes
+    #: Line of the file at which they begin, from 1.
+    first_line: int
+    names: list[str]
 
 
-def _table_of_section(section: Section, name: str) -> tuple[pa.Table, int]:
-    """Return the rows of a section and the line at which they begin."""
-    leading = len(section.body) - len(section.body.lstrip(b"\n"))
-    names_line = section.first_line + leading
-    head, _, rows = section.body.strip(b"\n").partition(b"\n")
-    try:
-        names = [each.strip() for each in head.decode().split("|")]
+class _Sections:
+    """Goes through the pieces of a PSV file and tells header lines, lines of column names and rows apart."""
+
+    def __init__(self, name: str, seen: dict[str, None]) -> None:
+        self._name = name
+        self._seen = seen
+        self._names: list[str] | None = None
+        #: Empty lines: nothing at the end of a section, and a row without fields before another row.
+        self._empty_lines = 0
+        #: The line that comes next, from 1.
+        self.line = 1
+
+    def rows(self, pieces: Iterable[bytes]) -> Iterator[Rows]:
+        for piece in pieces:
+            body = piece.replace(b"\r\n", b"\n")
+            start = 0
+            for header in HEADER_LINES.finditer(body):
+                yield from self._of_section(body[start : header.start()])
+                self.line += body.count(b"\n", header.start(), header.end())
+                self._names, self._empty_lines = None, 0
+                start = header.end()
+            yield from self._of_section(body[start:])
+
+    def _of_section(self, body: bytes) -> Iterator[Rows]:
+        while self._names is None:
+            if not body:
+                return
+            head, _, body = body.partition(b"\n")
+            if head.strip():
+                self._names = self._names_of(head)
+                self._seen.update(dict.fromkeys(self._names))
+            self.line += 1
+        rows = body.rstrip(b"\n")
+        if rows:
+            first_line = self.line - self._empty_lines
+            yield Rows(b"\n" * self._empty_lines + rows, first_line, self._names)
+            self._empty_lines = 0
+            self.line += rows.count(b"\n") + 1
+            body = body[len(rows) + 1 :]
+        self._empty_lines += len(body)
+        self.line += len(body)
+
+    def _names_of(self, head: bytes) -> list[str]:
+        try:
+            names = [each.strip() for each in head.decode().split("|")]
+        except UnicodeDecodeError as error:
+            raise BadInputError(f"Cannot read {self._name}: {error}. Expected UTF-8.") from error
         if len(set(names)) != len(names) or not all(names):
             raise BadInputError(
-                f"Cannot use {name}: line {names_line} is {head.decode()[:80]!r}, expected column names between bars, "
-                "each once. Correct the file and submit again."
+                f"Cannot use {self._name}: line {self.line} is {head.decode()[:80]!r}, expected column names between "
+                "bars, each once. Correct the file and submit again."
             )
-        table = _rows(rows, names)
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"Cannot read {name}: {error}. Expected UTF-8.") from error
+        return names
+
+
+def _table_of_rows(name: str, wanted: Sequence[str] | None, rows: Rows) -> TableFile:
+    chosen = [each for each in rows.names if wanted is None or each in wanted]
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.py_buffer(rows.body),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=rows.names, use_threads=False, block_size=len(rows.body) + 1
+            ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter="|", quote_char=False, ignore_empty_lines=False),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(rows.names, pa.string()), strings_can_be_null=False
+            ),
+        )
     except pa.ArrowInvalid as error:
-        raise _wrong_row(rows, names, names_line + 1, name) from error
-    return table, names_line + 1
-
-
-def _rows(rows: bytes, names: list[str]) -> pa.Table:
-    if not rows:
-        return pa.table({name: pa.array([], pa.string()) for name in names})
-    table = pyarrow.csv.read_csv(
-        pa.py_buffer(rows),
-        read_options=pyarrow.csv.ReadOptions(column_names=names),
-        parse_options=pyarrow.csv.ParseOptions(delimiter="|", quote_char=False, ignore_empty_lines=False),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
-    )
-    return pa.table({name: _trimmed(table[name]) for name in names})
+        raise _wrong_row(rows, name) from error
+    lines = rows.first_line + np.arange(len(table), dtype=np.int64)
+    return TableFile(name, pa.table({each: _trimmed(table[each]) for each in chosen}), lines)
 
 
 def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -100,12 +182,12 @@ def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-def _wrong_row(rows: bytes, names: list[str], first_line: int, name: str) -> BadInputError:
-    for line, row in enumerate(rows.split(b"\n"), first_line):
+def _wrong_row(rows: Rows, name: str) -> BadInputError:
+    for line, row in enumerate(rows.body.split(b"\n"), rows.first_line):
         fields = row.count(b"|") + 1
-        if fields != len(names):
+        if row and fields != len(rows.names):  # an empty line is a row whose fields are all blank
             return BadInputError(
-                f"Cannot use {name}: line {line} has {fields} fields, expected {len(names)} "
-                f"({', '.join(names)}). Correct the file and submit again."
+                f"Cannot use {name}: line {line} has {fields} fields, expected {len(rows.names)} "
+                f"({', '.join(rows.names)}). Correct the file and submit again."
             )
     return BadInputError(f"Cannot read {name}: expected UTF-8 text with fields between bars.")

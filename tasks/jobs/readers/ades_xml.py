@@ -1,14 +1,20 @@
 """ADES as XML: `<optical>` elements of `<obsData>`, with the station of `<obsContext>` where they name none."""
 
-import io
 import re
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import BinaryIO
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.errors import BadInputError
-from tasks.jobs.table_file import TableFile
+from tasks.jobs.readers.ades import REQUIRED, AdesIds, ades_block, columns_of_ades
+from tasks.jobs.readers.blocks import Block
+from tasks.jobs.readers.detections import THOR_COLUMNS
+from tasks.jobs.table_file import TableFile, require_names
 
 FIRST_ELEMENT = re.compile(rb"<ades[\s>]")
 
@@ -21,7 +27,27 @@ def is_ades_xml(start: bytes) -> bool:
     return start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and FIRST_ELEMENT.search(start) is not None
 
 
-def read_ades_xml(body: bytes, *, name: str) -> TableFile:
+@dataclass(frozen=True)
+class XmlSource:
+    """ADES as XML: one block, since an element's columns are known when the last one was read."""
+
+    file: BinaryIO
+    name: str
+    #: Column of the truth, where there is one.
+    object_id: str = THOR_COLUMNS.object_id
+    unit: str = "rows"
+
+    def blocks(self, pool: Executor) -> Iterator[Block]:  # noqa: ARG002 (it has but one)
+        """Yield the block; see `Source`."""
+        self.file.seek(0)
+        file = read_ades_xml(self.file, name=self.name)
+        require_names(self.name, file.table.column_names, REQUIRED)
+        ids = AdesIds()
+        ids.look_at(file)
+        yield ades_block(file, columns_of_ades(file.table.column_names, obs_id=ids.chosen, object_id=self.object_id))
+
+
+def read_ades_xml(body: BinaryIO, *, name: str) -> TableFile:
     """Return the observations of an ADES XML file as text, a column for each element's name.
 
     Radar and the like are rows without ra and dec. Observations are counted from 1 in messages.
@@ -35,7 +61,7 @@ def read_ades_xml(body: bytes, *, name: str) -> TableFile:
     station = ""
     try:
         # Expat expands no external entities and limits the others.
-        for _, element in ET.iterparse(io.BytesIO(body)):  # noqa: S314
+        for _, element in ET.iterparse(body):  # noqa: S314
             if element.tag == "mpcCode":
                 station = _text(element)
             elif element.tag == "optical":

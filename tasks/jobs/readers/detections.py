@@ -14,7 +14,7 @@ from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
 from tasks.jobs.observatories import located_observatory_codes
 from tasks.jobs.readers.times import TimeFormat, mjd_utc_of
-from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile, require_unique
+from tasks.jobs.table_file import ANY_NUMBER, Range, TableFile
 
 RA_HOURS = Range(0, 24, "hours in [0, 24)", high_is_in=False)
 RA_DEG = Range(0, 360, "degrees in [0, 360)", high_is_in=False)
@@ -128,15 +128,16 @@ def columns_from_items(items: Mapping[str, str], *, name: str) -> ObservationCol
     return dataclasses.replace(THOR_COLUMNS, **items)  # type: ignore[arg-type] # checked against the choices above
 
 
-def detections_of_table(file: TableFile, columns: ObservationColumns = THOR_COLUMNS) -> pa.Table:
+def detections_of_block(file: TableFile, columns: ObservationColumns = THOR_COLUMNS) -> pa.Table:
     """Return the rows of `tables.OBSERVATIONS` that these columns of a file hold; others are left out, but the truth.
+
+    Everything is checked that can be seen in these rows alone: not whether an id is there a second time.
 
     Raises
     ------
     BadInputError
-        For the first thing that is wrong with the file.
+        For the first thing that is wrong.
     """
-    file.require_columns(columns.required)
     found = {
         "obs_id": file.required_strings(columns.obs_id) if columns.obs_id else made_ids(file),
         "mjd_utc": mjd_utc_of(file, columns.time, columns.time_format, columns.time_scale),
@@ -151,8 +152,6 @@ def detections_of_table(file: TableFile, columns: ObservationColumns = THOR_COLU
         "exposure_id": _optional_strings(file, columns.exposure_id),
         "night_id": _optional_strings(file, columns.night_id),
     }
-    if columns.obs_id:
-        require_unique(file, columns.obs_id, found["obs_id"])
     table = pa.table(found, schema=OBSERVATIONS)
     has_truth = columns.object_id and file.has(columns.object_id)
     return table.append_column(OBJECT_ID, file.strings(columns.object_id)) if has_truth else table
@@ -161,8 +160,9 @@ def detections_of_table(file: TableFile, columns: ObservationColumns = THOR_COLU
 def made_ids(file: TableFile) -> pa.Array:
     """Return an id for each row of a file that has none: row-1, row-2, or line-N where a file counts lines."""
     if file.lines is None:
-        return pa.array([f"row-{row}" for row in range(1, len(file.table) + 1)])
-    return pa.array([f"{file.unit}-{number}" for number in file.lines])
+        first = 1 + file.rows_before
+        return pa.array([f"row-{row}" for row in range(first, first + len(file.table))], pa.string())
+    return pa.array([f"{file.unit}-{number}" for number in file.lines], pa.string())
 
 
 def _right_ascensions(file: TableFile, columns: ObservationColumns) -> pa.Array:
@@ -193,8 +193,7 @@ def _observatories(file: TableFile, columns: ObservationColumns) -> pa.Array:
         return pa.array([columns.observatory] * len(file.table), pa.string())
     codes = file.required_strings(columns.observatory_code)
     unknown = [code for code in codes.unique().to_pylist() if code not in known]
-    if unknown:
-        file.refuse_rows(columns.observatory_code, pc.is_in(codes, pa.array(unknown)), expected)
+    file.refuse_rows(columns.observatory_code, pc.is_in(codes, pa.array(unknown, pa.string())), expected)
     return codes
 
 

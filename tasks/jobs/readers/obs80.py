@@ -7,14 +7,19 @@ Columns, from 1: 15 how it was made, 16-32 time (UTC), 33-44 RA (hours), 45-56 D
 import datetime as dt
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
-from tasks.engines.tables import OBSERVATIONS
 from tasks.errors import BadInputError
 from tasks.jobs.observatories import located_observatory_codes
-from tasks.jobs.readers.detections import Detections
+from tasks.jobs.readers.blocks import Block
+from tasks.jobs.readers.detections import ObservationColumns
+from tasks.jobs.readers.row_blocks import BLOCK_BYTES, LongRowError, row_blocks
+from tasks.jobs.table_file import TableFile
 
 LENGTH = 80
 
@@ -39,6 +44,8 @@ MAGNITUDE = re.compile(r" *(\d{1,2}(?:\.\d*)?) *")
 OF_LINE = re.compile(rb"[^\r\n]{14}[^\r\n]\d{4} \d\d \d\d")
 """What the beginning of a line of 80 columns looks like."""
 
+COLUMNS = ObservationColumns(obs_id="", ra_sigma="", dec_sigma="", exposure_id="", night_id="", object_id="")
+
 FIRST_YEAR, LAST_YEAR = 1800, 2199
 
 MJD_ORDINAL = 678576
@@ -62,31 +69,51 @@ def is_obs80(start: bytes) -> bool:
     return OF_LINE.match(start.lstrip(b"\r\n")) is not None
 
 
-def read_obs80(body: bytes, *, name: str) -> Detections:
-    """Return the observations of a file of 80-column lines; ids are made of the numbers of the lines.
+@dataclass(frozen=True)
+class Obs80Source:
+    """A file of 80-column lines; ids are made of the numbers of the lines."""
 
-    Raises
-    ------
-    BadInputError
-        For the first line that is not as it should be, or whose observer has no fixed place.
-    """
-    try:
-        lines = body.decode("ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"Cannot read {name}: {error}. Expected lines of 80 ASCII characters.") from error
-    left_out = sum(len(line) >= LENGTH and line[14] in REPLACED for line in lines)
-    observations = list(_observations(lines, name))
-    if not observations:
-        raise BadInputError(f"Cannot use {name}: it has no observations, expected at least one.")
-    notes = (f"{left_out} of {len(lines)} lines of {name} are left out: they were replaced by others.",)
-    return Detections(_table(observations), notes if left_out else ())
+    file: BinaryIO
+    name: str
+    block_bytes: int = BLOCK_BYTES
+    unit: str = "lines"
+
+    def blocks(self, pool: Executor) -> Iterator[Block]:  # noqa: ARG002 (Python parses it, one line after the other)
+        """Yield the lines in blocks; see `Source`. The first line that is not as it should be is refused."""
+        self.file.seek(0)
+        first_line = 1
+        try:
+            for piece in row_blocks(self.file, block_bytes=self.block_bytes):
+                lines = piece.decode("ascii", "surrogateescape").splitlines()
+                yield self._block(lines, first_line)
+                first_line += len(lines)
+        except LongRowError:
+            raise BadInputError(
+                f"Cannot use {self.name}: a line below line {first_line - 1} has no end, expected {LENGTH} columns. "
+                "Correct the file and submit again."
+            ) from None
+
+    def _block(self, lines: list[str], first_line: int) -> Block:
+        left_out = sum(len(line) >= LENGTH and line[14] in REPLACED for line in lines)
+        observations = list(_observations(lines, self.name, first_line))
+        numbers = np.array([each.line for each in observations], dtype=np.int64)
+        return Block(
+            TableFile(self.name, _table(observations), numbers),
+            COLUMNS,
+            n_read=len(lines),
+            left_out={"were replaced by others": left_out},
+        )
 
 
-def _observations(lines: list[str], name: str) -> Iterator[Observation]:
+def _observations(lines: list[str], name: str, first_line: int) -> Iterator[Observation]:
     known = located_observatory_codes()
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first_line):
         if not line.strip():
             continue
+        if not line.isascii():
+            raise BadInputError(
+                f"Cannot read {name}: line {number} is {line[:LENGTH]!r}. Expected lines of {LENGTH} ASCII characters."
+            )
         if len(line.rstrip()) != LENGTH:
             raise BadInputError(
                 f"Cannot use {name}: line {number} has {len(line.rstrip())} columns, expected {LENGTH}. "
@@ -161,19 +188,13 @@ def _error(name: str, number: int, line: str, place: tuple[int, int], expected: 
 
 
 def _table(observations: list[Observation]) -> pa.Table:
-    nothing = pa.nulls(len(observations), pa.string())
-    columns = {
-        "obs_id": pa.array([f"line-{each.line}" for each in observations]),
-        "mjd_utc": pa.array([each.mjd_utc for each in observations]),
-        "RA_deg": pa.array([each.ra_deg for each in observations]),
-        "Dec_deg": pa.array([each.dec_deg for each in observations]),
-        "RA_sigma_deg": pa.nulls(len(observations), pa.float64()),
-        "Dec_sigma_deg": pa.nulls(len(observations), pa.float64()),
-        "observatory_code": pa.array([each.code for each in observations]),
-        "mag": pa.array([each.mag for each in observations], pa.float64()),
-        "mag_sigma": pa.nulls(len(observations), pa.float64()),
-        "filter": pa.array([each.band for each in observations], pa.string()),
-        "exposure_id": nothing,
-        "night_id": nothing,
-    }
-    return pa.table(columns, schema=OBSERVATIONS)
+    return pa.table(
+        {
+            COLUMNS.time: pa.array([each.mjd_utc for each in observations], pa.float64()),
+            COLUMNS.ra: pa.array([each.ra_deg for each in observations], pa.float64()),
+            COLUMNS.dec: pa.array([each.dec_deg for each in observations], pa.float64()),
+            COLUMNS.observatory_code: pa.array([each.code for each in observations], pa.string()),
+            COLUMNS.mag: pa.array([each.mag for each in observations], pa.float64()),
+            COLUMNS.filter: pa.array([each.band for each in observations], pa.string()),
+        }
+    )

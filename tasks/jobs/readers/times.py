@@ -58,11 +58,13 @@ def mjd_utc_of(file: TableFile, name: str, time_format: TimeFormat, time_scale: 
 
 
 def _mjd_of_iso(file: TableFile, name: str) -> pa.Array:
+    file.checks.begin()
     if file.table[name].type != pa.string():
         raise file.error(name, 0, file.table[name][0].as_py(), f"text: {ISO_EXPECTED}")
     text = pc.utf8_trim_whitespace(file.required_strings(name))
     file.refuse_rows(name, pc.invert(pc.match_substring_regex(text, ISO_PATTERN)), ISO_EXPECTED)
     bare = pc.utf8_rtrim(text, characters="Z")
+    file.checks.begin()
     try:
         instants = bare.cast(pa.timestamp("ns"))
     except pa.ArrowInvalid:

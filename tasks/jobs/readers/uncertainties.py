@@ -6,7 +6,7 @@ and 3: root mean square residuals of the surveys that measure most, against orbi
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -40,24 +40,47 @@ OBSERVATORIES: dict[str, Sequence[Since]] = {
 SOURCE = "Vereš et al. 2017, Icarus 296, 139"
 
 
-def fill_uncertainties(table: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Filled:
+    """What was filled in, by (observatory, arcseconds), and the detections left without, by observatory."""
+
+    given: Counter[tuple[str, float]] = field(default_factory=Counter)
+    without: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Filled") -> None:
+        """Count what was filled in elsewhere."""
+        self.given.update(other.given)
+        self.without.update(other.without)
+
+    def notes(self, n_detections: int) -> tuple[str, ...]:
+        """Say it of a file of so many detections, in words; empty when nothing was missing."""
+        notes: list[str] = []
+        if self.given:
+            said = ", ".join(f'{code} {sigma:g}" ({count})' for (code, sigma), count in sorted(self.given.items()))
+            notes.append(
+                f"{self.given.total()} of {n_detections} detections without an uncertainty were given {said}: {SOURCE}."
+            )
+        if self.without:
+            notes.append(
+                f"{self.without.total()} of {n_detections} detections have no uncertainty, and "
+                f"{', '.join(sorted(self.without))} no default: the setting default_sigma_deg holds."
+            )
+        return tuple(notes)
+
+
+def fill_uncertainties(table: pa.Table) -> tuple[pa.Table, Filled]:
     """Fill in the uncertainties that are null, where the observatory's are known.
 
     Parameters
     ----------
     table
         Rows of `tables.OBSERVATIONS`.
-
-    Returns
-    -------
-    The table, and what was filled in and what was left to the setting `default_sigma_deg`, in words.
     """
-    notes: list[str] = []
     missing = np.zeros(len(table), dtype=bool)
     for name in ("RA_sigma_deg", "Dec_sigma_deg"):
         missing |= table[name].is_null().to_numpy()
     if not missing.any():
-        return table, ()
+        return table, Filled()
     codes = np.array(table["observatory_code"].filter(pa.array(missing)).to_pylist())
     times = table["mjd_utc"].to_numpy()[missing]
     sigmas = _sigmas_deg(codes, times)
@@ -70,17 +93,8 @@ def fill_uncertainties(table: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
             table.schema.get_field_index(name), table.schema.field(name), pa.array(filled, mask=np.isnan(filled))
         )
     known = ~np.isnan(sigmas)
-    if known.any():
-        counts = Counter(zip(codes[known].tolist(), np.round(sigmas[known] * 3600, 6).tolist(), strict=True))
-        said = ", ".join(f'{code} {sigma:g}" ({count})' for (code, sigma), count in sorted(counts.items()))
-        notes.append(f"{known.sum()} of {len(table)} detections without an uncertainty were given {said}: {SOURCE}.")
-    if not known.all():
-        others = ", ".join(sorted(set(codes[~known].tolist())))
-        notes.append(
-            f"{(~known).sum()} of {len(table)} detections have no uncertainty, and {others} no default: "
-            "the setting default_sigma_deg holds."
-        )
-    return table, tuple(notes)
+    arcseconds = np.round(sigmas[known] * 3600, 6).tolist()
+    return table, Filled(Counter(zip(codes[known].tolist(), arcseconds, strict=True)), Counter(codes[~known].tolist()))
 
 
 def _sigmas_deg(codes: np.ndarray, mjd_utc: np.ndarray) -> np.ndarray:
