@@ -49,6 +49,10 @@ class ComputeUnavailableError(TransientTaskError):
     """The dask cluster cannot be reached, or was lost while it computed."""
 
 
+class ScratchFileError(TransientTaskError):
+    """The disk of this machine has no room for a copy of the observations."""
+
+
 class GenerationMismatchError(TransientTaskError):
     """A compare-and-swap was refused: somebody else wrote the object first."""
 

@@ -30,13 +30,15 @@ No object's name has a part that begins with ".". Local disks, and shared ones w
 
 import contextlib
 import errno
+import functools
 import hashlib
+import io
 import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tasks.bucket.checksum import crc32c_from_bytes
+from tasks.bucket.checksum import crc32c_from_blocks
 from tasks.bucket.confined_files import (
     closing_descriptor,
     exclusive_lock,
@@ -47,6 +49,7 @@ from tasks.bucket.confined_files import (
     stat_file,
     walk_files,
 )
+from tasks.bucket.content import BLOCK_BYTES, Body, Content, ScratchFile, blocks_of, content_of
 from tasks.bucket.names import checked_object_name, checked_prefix, is_object_name
 from tasks.bucket.store import MUST_NOT_EXIST, ObjectInfo, StoredObject
 from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError
@@ -77,17 +80,23 @@ class DirectoryBucket:
     def read(self, name: str) -> StoredObject:
         """Return the whole object. Raises `ObjectNotFoundError`."""
         *parts, leaf = checked_object_name(name).split("/")
-        with self._translated("read", name), existing_directory(self._root, parts) as directory:
-            descriptor = None if directory is None else open_file(directory, leaf)
-            if descriptor is None:
-                raise ObjectNotFoundError(f"Cannot read object {name!r}: it is not in the bucket {self.url}.")
-            with os.fdopen(descriptor, "rb", buffering=0) as file:
-                # The generation first: should a person edit the file in place meanwhile, a compare-and-swap with the
-                # older generation is refused.
-                generation = _generation(os.fstat(descriptor))
-                return StoredObject(file.readall(), generation)
+        with self._translated("read", name), self._opened(name, parts, leaf) as file:
+            # The generation first: should a person edit the file in place meanwhile, a compare-and-swap with the
+            # older generation is refused.
+            generation = _generation(os.fstat(file.fileno()))
+            return StoredObject(file.readall(), generation)
 
-    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+    def download(self, name: str, into: ScratchFile) -> int:
+        """Fill the file with the whole object; return its generation. Raises `ObjectNotFoundError`."""
+        *parts, leaf = checked_object_name(name).split("/")
+        into.empty()
+        with self._translated("read", name), self._opened(name, parts, leaf) as file:
+            generation = _generation(os.fstat(file.fileno()))
+            while block := file.read(BLOCK_BYTES):
+                into.write(block)
+            return generation
+
+    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
         """Write the whole object durably and return its new generation.
 
         Raises `GenerationMismatchError` when `if_generation` is not the present one. Here it is never ambiguous: who
@@ -157,6 +166,15 @@ class DirectoryBucket:
                 os.fsync(directory)
             remove_empty_directories(self._root, parts)
 
+    @contextlib.contextmanager
+    def _opened(self, name: str, parts: Sequence[str], leaf: str) -> Iterator[io.FileIO]:
+        with existing_directory(self._root, parts) as directory:
+            descriptor = None if directory is None else open_file(directory, leaf)
+            if descriptor is None:
+                raise ObjectNotFoundError(f"Cannot read object {name!r}: it is not in the bucket {self.url}.")
+            with io.FileIO(descriptor) as file:
+                yield file
+
     def _present_generation(self, parts: Sequence[str], leaf: str) -> int:
         with existing_directory(self._root, parts) as directory:
             found = None if directory is None else stat_file(directory, leaf)
@@ -206,17 +224,15 @@ def _generation(found: os.stat_result) -> int:
     return max(1, found.st_mtime_ns // _NANOSECONDS)
 
 
-def _fill(writing: int, name: str, body: bytes, *, generation: int) -> None:
+def _fill(writing: int, name: str, body: Body, *, generation: int) -> None:
     """Make the file that is to be renamed: whole, dated with its generation, durable; or none."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=writing)
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=writing)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            remaining = memoryview(body)
-            while remaining:
-                remaining = remaining[file.write(remaining) :]
-            _keep_checksum(descriptor, body, generation=generation)
+        with io.FileIO(descriptor, "wb") as file:
+            checksum = crc32c_from_blocks(_written(file, content_of(body)))
+            _keep_checksum(descriptor, checksum, generation=generation)
             os.utime(descriptor, ns=(generation * _NANOSECONDS, generation * _NANOSECONDS))
             _require_kept(descriptor, generation)
             os.fsync(descriptor)
@@ -224,6 +240,15 @@ def _fill(writing: int, name: str, body: bytes, *, generation: int) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=writing)
         raise
+
+
+def _written(file: io.FileIO, content: Content) -> Iterator[bytes]:
+    """Write a content block by block, and yield each block that was written."""
+    for block in blocks_of(content):
+        remaining = memoryview(block)
+        while remaining:
+            remaining = remaining[file.write(remaining) :]
+        yield block
 
 
 def _raise_floor(lock: int, generation: int) -> None:
@@ -240,9 +265,9 @@ def _require_kept(descriptor: int, generation: int) -> None:
         raise OSError(errno.EOPNOTSUPP, f"the file system keeps no times in microseconds ({generation} became {kept})")
 
 
-def _keep_checksum(descriptor: int, body: bytes, *, generation: int) -> None:
+def _keep_checksum(descriptor: int, checksum: str, *, generation: int) -> None:
     with contextlib.suppress(OSError):
-        os.setxattr(descriptor, _CHECKSUM_ATTRIBUTE, f"{generation} {crc32c_from_bytes(body)}".encode())
+        os.setxattr(descriptor, _CHECKSUM_ATTRIBUTE, f"{generation} {checksum}".encode())
 
 
 def _listed(directory: int, leaf: str, name: str) -> ObjectInfo | None:
@@ -262,5 +287,5 @@ def _checksum(descriptor: int, generation: int) -> str:
         kept = os.getxattr(descriptor, _CHECKSUM_ATTRIBUTE).decode().split(" ")
         if kept[0] == str(generation):
             return kept[-1]
-    with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
-        return crc32c_from_bytes(file.readall())
+    with io.FileIO(descriptor, closefd=False) as file:
+        return crc32c_from_blocks(iter(functools.partial(file.read, BLOCK_BYTES), b""))

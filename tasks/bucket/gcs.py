@@ -1,8 +1,8 @@
 """A bucket of Google Cloud Storage. This module is the only one that talks to it and translates its errors.
 
-Every write is one object in one request and carries its condition (`ifGenerationMatch`) with it on every try; the
-library's own retries are switched off. Bodies of up to 8 MiB go as one multipart request, longer ones as a resumable
-upload, whose condition Google Cloud Storage checks when it ends (fake-gcs-server checks multipart requests only).
+Every write carries its condition (`ifGenerationMatch`) with it on every try; the library's own retries are switched
+off. Bodies of up to 8 MiB go as one multipart request, longer ones as a resumable upload (`gcs_upload`), whose
+condition Google Cloud Storage checks when it ends (fake-gcs-server checks multipart requests only).
 """
 
 import io
@@ -18,6 +18,8 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from requests.adapters import HTTPAdapter
 
+from tasks.bucket.content import Body, Content, ScratchFile, bytes_of, content_of
+from tasks.bucket.gcs_upload import ResumableUpload
 from tasks.bucket.names import checked_object_name, checked_prefix, is_object_name
 from tasks.bucket.retry import RetryPolicy, call_with_retries
 from tasks.bucket.store import MUST_NOT_EXIST, ObjectInfo, StoredObject
@@ -25,6 +27,7 @@ from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismat
 
 MINIMUM_BYTES_PER_SECOND = 100_000
 """A download that is still slower than this at the deadline counts as stuck; a faster one may take its time."""
+LARGEST_MULTIPART_BYTES = 8 << 20
 _LISTED_FIELDS = "items(name,generation,size,crc32c),nextPageToken"
 _OBJECTS_PER_PAGE = 1000
 _CONNECTIONS = 64
@@ -63,18 +66,24 @@ class GcsBucket:
         until = time.monotonic() + self._retry.deadline_seconds
 
         def attempt(timeout_seconds: float) -> StoredObject:
-            # A new blob each time: a used one would insist on the generation that an earlier try began to read.
-            blob = self._bucket.blob(name)
-            download = _Download(until)
-            blob.download_to_file(download, checksum="crc32c", timeout=timeout_seconds, retry=None)
-            return StoredObject(download.body, int(blob.generation))
+            received = io.BytesIO()
+            generation = self._receive(name, _Download(received, until), timeout_seconds)
+            return StoredObject(received.getvalue(), generation)
 
-        try:
-            return self._call("read", name, attempt)
-        except google_errors.NotFound as error:
-            raise ObjectNotFoundError(f"Cannot read object {name!r}: it is not in the bucket {self.url}.") from error
+        return self._called_to_read(name, attempt)
 
-    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+    def download(self, name: str, into: ScratchFile) -> int:
+        """Fill the file with the whole object, its CRC-32C checked. Raises `ObjectNotFoundError`."""
+        checked_object_name(name)
+        until = time.monotonic() + self._retry.deadline_seconds
+
+        def attempt(timeout_seconds: float) -> int:
+            into.empty()
+            return self._receive(name, _Download(into, until), timeout_seconds)
+
+        return self._called_to_read(name, attempt)
+
+    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
         """Write the whole object and return its new generation.
 
         Raises `GenerationMismatchError` when `if_generation` is not the present one. **It may be this very call that
@@ -82,13 +91,14 @@ class GcsBucket:
         reads the object again and compares its nonce.
         """
         checked_object_name(name)
-        content_type = _CONTENT_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+        if content_of(body).size > LARGEST_MULTIPART_BYTES:
+            return self._conditional(name, if_generation, lambda: self._upload(name, content_of(body), if_generation))
 
         def attempt(timeout_seconds: float) -> int:
             blob = self._bucket.blob(name)
             blob.upload_from_string(
-                body,
-                content_type=content_type,
+                bytes_of(body),
+                content_type=_content_type(name),
                 if_generation_match=if_generation,
                 checksum="crc32c",
                 timeout=timeout_seconds,
@@ -96,13 +106,7 @@ class GcsBucket:
             )
             return int(blob.generation)
 
-        try:
-            return self._call("write", name, attempt)
-        except google_errors.PreconditionFailed as error:
-            raise GenerationMismatchError(
-                f"Cannot write object {name!r} of {self.url}: its generation is not {if_generation}, as expected. "
-                "Somebody else wrote it first, or an earlier try of this call did; read it again."
-            ) from error
+        return self._conditional(name, if_generation, lambda: self._call("write", name, attempt))
 
     def generation(self, name: str) -> int:
         """Return the object's present generation, or `MUST_NOT_EXIST`."""
@@ -138,6 +142,34 @@ class GcsBucket:
     def close(self) -> None:
         """Close the connections; the bucket can't be used any more."""
         self._client.close()
+
+    def _receive(self, name: str, download: "_Download", timeout_seconds: float) -> int:
+        # A new blob each time: a used one would insist on the generation that an earlier try began to read.
+        blob = self._bucket.blob(name)
+        blob.download_to_file(download, checksum="crc32c", timeout=timeout_seconds, retry=None)
+        return int(blob.generation)
+
+    def _called_to_read(self, name: str, attempt: Callable[[float], Result]) -> Result:
+        try:
+            return self._call("read", name, attempt)
+        except google_errors.NotFound as error:
+            raise ObjectNotFoundError(f"Cannot read object {name!r}: it is not in the bucket {self.url}.") from error
+
+    def _conditional(self, name: str, if_generation: int | None, write: Callable[[], int]) -> int:
+        try:
+            return write()
+        except google_errors.PreconditionFailed as error:
+            raise GenerationMismatchError(
+                f"Cannot write object {name!r} of {self.url}: its generation is not {if_generation}, as expected. "
+                "Somebody else wrote it first, or an earlier try of this call did; read it again."
+            ) from error
+
+    def _upload(self, name: str, content: Content, if_generation: int | None) -> int:
+        """Write a large object, chunk by chunk; the deadline begins anew with each chunk that has arrived."""
+        upload = ResumableUpload(self._bucket, name, content, content_type=_content_type(name), condition=if_generation)
+        while (generation := self._call("write", name, upload.step)) is None:
+            pass
+        return generation
 
     def _page(self, prefix: str, ending: str, page_token: str | None) -> tuple[tuple[ObjectInfo, ...], str | None]:
         def attempt(timeout_seconds: float) -> tuple[tuple[ObjectInfo, ...], str | None]:
@@ -183,26 +215,25 @@ class GcsBucket:
 class _Download:
     """Takes what arrives, and gives up past the deadline on what arrives too slowly."""
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, received: io.BytesIO | ScratchFile, until: float) -> None:
         self._until = until
-        self._received = io.BytesIO()
+        self._received = received
+        self._size = 0
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
-        size = self._received.tell()
-        if time.monotonic() > self._until + size / MINIMUM_BYTES_PER_SECOND:
-            raise TransferStuckError(f"only {size} bytes had arrived at the deadline")
-        self._received.write(chunk)
+        if time.monotonic() > self._until + self._size / MINIMUM_BYTES_PER_SECOND:
+            raise TransferStuckError(f"only {self._size} bytes had arrived at the deadline")
+        self._size += self._received.write(chunk)
 
-    def seek(self, position: int) -> None:
+    def seek(self, position: int) -> None:  # noqa: ARG002 (it is the beginning)
         """Begin again: the library does so for objects that are stored compressed."""
-        self._received.seek(position)
-        self._received.truncate()
-
-    @property
-    def body(self) -> bytes:
-        """All that has arrived."""
-        return self._received.getvalue()
+        self._size = 0
+        if isinstance(self._received, ScratchFile):
+            self._received.empty()
+        else:
+            self._received.seek(0)
+            self._received.truncate()
 
 
 def client_from_settings(
@@ -234,6 +265,10 @@ def bucket_from_client(client: storage.Client, name: str, *, retry: RetryPolicy)
     for scheme in ("https://", "http://"):
         client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
     return GcsBucket(client, name, retry=retry)
+
+
+def _content_type(name: str) -> str:
+    return _CONTENT_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
 
 
 def _glob(ending: str) -> str | None:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from tasks.bucket.content import Body, ScratchFile
+
 MUST_NOT_EXIST = 0
 """Generation of an object that is not there: `write(..., if_generation=MUST_NOT_EXIST)` only creates."""
 
@@ -43,7 +45,11 @@ class Bucket(Protocol):
         """Return the whole object. Raises `ObjectNotFoundError`."""
         ...
 
-    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+    def download(self, name: str, into: ScratchFile) -> int:
+        """Fill a file, whatever it held, with the whole object; return the generation. Raises `ObjectNotFoundError`."""
+        ...
+
+    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
         """Write the whole object, atomically, and return its new generation.
 
         With `if_generation` only if that is the object's present generation (`MUST_NOT_EXIST`: if there is none);

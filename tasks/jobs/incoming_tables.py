@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tasks.bucket.content import Body, ScratchFile, blocks_of, content_of
 from tasks.bucket.layout import INCOMING_PREFIX
 from tasks.bucket.store import Bucket, ObjectInfo
 from tasks.errors import BadInputError, ObjectNotFoundError
@@ -80,11 +81,13 @@ def read_inputs(bucket: Bucket, table: IncomingTable) -> JobInputs:
             raise BadInputError(str(error).replace(f"{folder}/", "")) from error
 
 
-def _fetched(folder: str, name: str, body: bytes) -> Path:
+def _fetched(folder: str, name: str, body: Body) -> Path:
     """Put an object's bytes in a file; object names are safe relative paths, so it lies below the folder."""
     path = Path(folder) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(body)
+    with path.open("wb") as file:
+        for block in blocks_of(content_of(body)):
+            file.write(block)
     return path
 
 
@@ -100,14 +103,15 @@ def _fetched_config(folder: str, bucket: Bucket, name: str | None) -> Path | Non
     return path
 
 
-def _read_unchanged(bucket: Bucket, table: IncomingTable) -> bytes:
+def _read_unchanged(bucket: Bucket, table: IncomingTable) -> ScratchFile:
+    found = ScratchFile()
     try:
-        stored = bucket.read(table.name)
+        generation = bucket.download(table.name, found)
     except ObjectNotFoundError as error:
         raise TableChangedError(f"{table.name} was taken away while it was looked at.") from error
-    if stored.generation != table.generation:
+    if generation != table.generation:
         raise TableChangedError(f"{table.name} was replaced while it was looked at.")
-    return stored.body
+    return found
 
 
 class TableChangedError(Exception):

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from tasks.bucket.content import ScratchFile
 from tasks.engines.settings import EngineSettings
 from tasks.engines.tables import OBJECT_ID
+from tasks.jobs.canonical_file import CanonicalObservations, canonical_from_file, canonical_from_table
 from tasks.jobs.config_file import Config, csv_from_settings, read_config
 from tasks.jobs.csv_text import csv_from_table
 from tasks.jobs.engine_of_job import engine_of_job
-from tasks.jobs.observations_file import read_detections
+from tasks.jobs.observations_file import observations_from_csv
 from tasks.jobs.orbits_file import read_orbits
 from tasks.records.ids import TaskId, task_ids_from_orbit_ids
 
@@ -49,9 +51,9 @@ class InputFiles:
 
 @dataclass(frozen=True)
 class JobInputs:
-    """The objects of a job that never change, as bytes. The same inputs always give the same bytes."""
+    """The objects of a job that never change. The same inputs always give the same bytes."""
 
-    observations_csv: bytes
+    observations: ScratchFile
     config_csv: bytes
     task_ids: tuple[TaskId, ...]
     #: Parallel to task_ids.
@@ -72,7 +74,7 @@ class JobInputs:
         for task_id, body in zip(self.task_ids, self.orbit_csvs, strict=True):
             orbits.update(f"{task_id} {len(body)}\n".encode() + body)
         return {
-            "observations.csv": hashlib.sha256(self.observations_csv).hexdigest(),
+            "observations.csv": self.observations.sha256,
             "config.csv": hashlib.sha256(self.config_csv).hexdigest(),
             ALL_ORBITS: orbits.hexdigest(),
         }
@@ -96,18 +98,20 @@ def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> 
     if files.claim_observations:
         claims = dataclasses.replace(config.settings.claims, observations=True)
         config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, claims=claims))
-    detections = read_detections(files.observations, config.observations_format)
-    notes = detections.notes
+    observations = canonical_from_file(files.observations, config.observations_format)
+    notes = observations.notes
     if files.orbits == AUTO:
-        orbits, note = _chosen_orbits(detections.table, config.settings, files)
+        orbits, note = _chosen_orbits(observations, config.settings, files)
         notes = (*notes, note)
     else:
         orbits = read_orbits(files.orbits)
-    inputs = inputs_from_tables(observations=detections.table, orbits=orbits, settings=config.settings)
+    inputs = _job_inputs(observations, orbits, config.settings)
     return dataclasses.replace(_with_ades(inputs, config), notes=notes)
 
 
-def _chosen_orbits(observations: pa.Table, settings: EngineSettings, files: InputFiles) -> tuple[pa.Table, str]:
+def _chosen_orbits(
+    observations: CanonicalObservations, settings: EngineSettings, files: InputFiles
+) -> tuple[pa.Table, str]:
     """Choose the test orbits, and say what they cover.
 
     From observations and settings alone, so that an interrupted job gets the same again.
@@ -117,7 +121,9 @@ def _chosen_orbits(observations: pa.Table, settings: EngineSettings, files: Inpu
     from tasks.jobs.choose_orbits import choose_for_observations  # noqa: PLC0415
 
     selection = SelectionSettings(number=files.number)
-    chosen = choose_for_observations(observations, settings=settings, selection=selection, name=str(files.observations))
+    name = str(files.observations)
+    table = observations_from_csv(observations.file.opened(), name=name)
+    chosen = choose_for_observations(table, settings=settings, selection=selection, name=name)
     covered = f"{chosen.coverage:.1%}"
     return (
         chosen.table,
@@ -135,15 +141,19 @@ def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: En
     EngineUnavailableError
         If the engine is not installed here.
     """
+    return _job_inputs(canonical_from_table(observations), orbits, settings)
+
+
+def _job_inputs(observations: CanonicalObservations, orbits: pa.Table, settings: EngineSettings) -> JobInputs:
     engine = engine_of_job(settings)
     orbit_ids = orbits["orbit_id"].to_pylist()
     return JobInputs(
-        observations_csv=csv_from_table(observations),
+        observations=observations.file,
         config_csv=csv_from_settings(settings),
         task_ids=tuple(task_ids_from_orbit_ids(orbit_ids)),
         orbit_ids=tuple(orbit_ids),
         orbit_csvs=tuple(csv_from_table(orbits.slice(row, 1)) for row in range(len(orbits))),
-        n_observations=len(observations),
+        n_observations=observations.n_observations,
         engine_name=engine.name,
         engine_version=engine.version,
     )

@@ -14,16 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from tasks.bucket.content import Body, Content, ScratchFile, content_of, opened
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
 from tasks.errors import ObjectNotFoundError
+from tasks.jobs.readers.row_blocks import BLOCK_BYTES, first_row_end, last_row_end, row_blocks
 
 DRAWN_DETECTIONS = 20_000
 """About so many of a job's detections are kept for the map of the sky."""
-
-BLOCK_BYTES = 8 << 20
-"""So much of the file is parsed at one time."""
 
 ASKED = pa.schema([field.with_nullable(True) for field in (*OBSERVATIONS, OBJECT_ID)])
 """Columns of a detection that was asked for; all null when the job has no such detection."""
@@ -56,28 +55,29 @@ def read_job_detections(bucket: Bucket, layout: JobLayout, asked_ids: pa.Chunked
 
     Without observations in the bucket (somebody deleted them) everything is null or empty, and a warning says so.
     """
+    file = ScratchFile()
     try:
-        body = bucket.read(layout.observations).body
+        bucket.download(layout.observations, file)
     except ObjectNotFoundError:
         logger.warning(
             "Cannot read %s of %s: it is missing. Times and places of detections are left out of the results.",
             layout.observations,
             bucket.url,
         )
-        body = b""
-    return detections_from_csv(body, asked_ids)
+    return detections_from_csv(file, asked_ids)
 
 
-def detections_from_csv(body: bytes, asked_ids: pa.ChunkedArray) -> JobDetections:
+def detections_from_csv(body: Body, asked_ids: pa.ChunkedArray) -> JobDetections:
     """Return the same from the canonical csv; `body` may be empty."""
+    content = content_of(body)
     wanted = pc.unique(asked_ids)
     found: list[pa.Table] = []
     drawn: list[pa.Table] = []
     truth: list[pa.Table] = []
     observatories: Counter[str] = Counter()
-    thinning = max(1, _about_how_many_rows(body) // DRAWN_DETECTIONS)
+    thinning = max(1, _about_how_many_rows(content) // DRAWN_DETECTIONS)
     n_rows = 0
-    for block in _blocks(body):
+    for block in _blocks(content):
         found.append(block.filter(pc.is_in(block["obs_id"], wanted)))
         truth.append(block.filter(pc.is_valid(block["object_id"])).select(TRUTH.names))
         first = -n_rows % thinning
@@ -97,31 +97,28 @@ def detections_from_csv(body: bytes, asked_ids: pa.ChunkedArray) -> JobDetection
     )
 
 
-def _blocks(body: bytes) -> Iterator[pa.Table]:
+def _blocks(content: Content) -> Iterator[pa.Table]:
     """Yield the rows of the canonical csv with the columns of `ASKED`; null where the file has no such column."""
-    end_of_header = body.find(b"\n")
-    if end_of_header in {-1, len(body) - 1}:
-        return
-    names = next(csv.reader([body[:end_of_header].decode()]))
-    reader = pyarrow.csv.open_csv(
-        pa.BufferReader(body),
-        read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types={field.name: field.type for field in ASKED},
-            include_columns=[name for name in ASKED.names if name in names],
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
+    file = opened(content)
+    names = next(csv.reader([file.readline().decode()]), [])
+    options = pyarrow.csv.ConvertOptions(
+        column_types={field.name: field.type for field in ASKED},
+        include_columns=[name for name in ASKED.names if name in names],
+        null_values=[""],
+        strings_can_be_null=True,
     )
-    for batch in reader:
+    for piece in row_blocks(file, block_bytes=BLOCK_BYTES, last_end=last_row_end, first_end=first_row_end):
+        # In one piece, in which a text may go over several lines.
+        how = pyarrow.csv.ReadOptions(column_names=names, block_size=len(piece) + 1)
+        table = pyarrow.csv.read_csv(pa.py_buffer(piece), read_options=how, convert_options=options)
         columns = [
-            batch.column(name) if name in batch.schema.names else pa.nulls(len(batch), ASKED.field(name).type)
+            table[name] if name in table.column_names else pa.nulls(len(table), ASKED.field(name).type)
             for name in ASKED.names
         ]
         yield pa.table(columns, schema=ASKED)
 
 
-def _about_how_many_rows(body: bytes) -> int:
+def _about_how_many_rows(content: Content) -> int:
     """Guess from the first rows, so that the file is not read twice."""
-    sample = body[: 1 << 16]
-    return len(body) * sample.count(b"\n") // max(1, len(sample))
+    sample = content.read_at(0, 1 << 16)
+    return content.size * sample.count(b"\n") // max(1, len(sample))

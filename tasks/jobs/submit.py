@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from tasks.broker.protocol import OutgoingMessage, Publisher
+from tasks.bucket.content import BLOCK_BYTES, Body, ScratchFile, content_of, sha256_of
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import MUST_NOT_EXIST, Bucket
 from tasks.errors import BadInputError, GenerationMismatchError
@@ -58,7 +59,7 @@ class Submission:
 
     def upload_job_files(self) -> None:
         """Write observations and config."""
-        self._create(self.layout.observations, self.inputs.observations_csv)
+        self._create(self.layout.observations, self.inputs.observations)
         self._create(self.layout.config, self.inputs.config_csv)
 
     def upload_tasks(self, first: int, last: int) -> int:
@@ -121,13 +122,22 @@ class Submission:
             return False
         return True
 
-    def _create(self, name: str, body: bytes) -> None:
+    def _create(self, name: str, body: Body) -> None:
         """Write an object that never changes; one that is there must be the same."""
+        # Of a large object the condition is looked at when all of it was sent.
+        if content_of(body).size > BLOCK_BYTES and self.bucket.generation(name) != MUST_NOT_EXIST:
+            self._require_same(name, body)
+            return
         try:
             self.bucket.write(name, body, if_generation=MUST_NOT_EXIST)
         except GenerationMismatchError:
-            if self.bucket.read(name).body != body:
-                raise self._other_inputs(f"{name} is not the same") from None
+            self._require_same(name, body)
+
+    def _require_same(self, name: str, body: Body) -> None:
+        there = ScratchFile()
+        self.bucket.download(name, there)
+        if there.sha256 != sha256_of(body):
+            raise self._other_inputs(f"{name} is not the same")
 
     def _message(self, task_id: TaskId) -> OutgoingMessage:
         return message_of_task(self.bucket, self.layout, task_id, parent_run_id=self.parent_run_id)

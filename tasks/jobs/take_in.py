@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from tasks.bucket.content import ScratchFile
 from tasks.bucket.layout import (
     INCOMING_PREFIX,
     INTAKES_PREFIX,
@@ -79,10 +80,10 @@ def intake_from_inputs(table: IncomingTable, job_id: JobId, inputs: JobInputs) -
     )
 
 
-def inputs_from_intake(intake: Intake, observations_csv: bytes) -> JobInputs:
+def inputs_from_intake(intake: Intake, observations: ScratchFile) -> JobInputs:
     """Return the inputs of the job: those that were put down, with its observations."""
     return JobInputs(
-        observations_csv=observations_csv,
+        observations=observations,
         config_csv=intake.config_csv.encode(),
         task_ids=intake.task_ids,
         orbit_ids=intake.orbit_ids,
@@ -161,7 +162,7 @@ class TakeIn:
             self._bucket.write(IntakeLayout(job_id).taken, intake.to_bytes(), if_generation=MUST_NOT_EXIST)
         except GenerationMismatchError:
             intake = self._read_intake(job_id)
-        return self._submit(intake, inputs.observations_csv)
+        return self._submit(intake, inputs.observations)
 
     def _complete(self, job_id: JobId) -> Arrival | None:
         """Make the job of a table that was taken by a process that ended; None: nothing of it was begun.
@@ -169,15 +170,16 @@ class TakeIn:
         Then the intake goes, and the table, if it is still there, is taken anew.
         """
         intake = self._read_intake(job_id)
+        observations = ScratchFile()
         try:
-            observations = self._bucket.read(JobLayout(job_id).observations).body
+            self._bucket.download(JobLayout(job_id).observations, observations)
         except ObjectNotFoundError:
             self._bucket.delete(IntakeLayout(job_id).taken)
             return None
         return self._submit(intake, observations)
 
-    def _submit(self, intake: Intake, observations_csv: bytes) -> Arrival:
-        inputs = inputs_from_intake(intake, observations_csv)
+    def _submit(self, intake: Intake, observations: ScratchFile) -> Arrival:
+        inputs = inputs_from_intake(intake, observations)
         submit_job(self._steps_of(Submission(bucket=self._bucket, job_id=intake.job_id, inputs=inputs)))
         with contextlib.suppress(GenerationMismatchError):  # somebody else, or ourselves with an answer that was lost
             self._bucket.write(IntakeLayout(intake.job_id).submitted, b"{}", if_generation=MUST_NOT_EXIST)

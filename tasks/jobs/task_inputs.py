@@ -1,14 +1,16 @@
 """What an attempt downloads: observations (prepared once per job and kept), settings, test orbit."""
 
+import contextlib
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
 
+from tasks.bucket.content import ScratchFile
 from tasks.bucket.layout import TaskLayout
 from tasks.bucket.store import Bucket
 from tasks.engines.interface import Engine, LinkingProblem, MapBlocks, Survey, map_blocks_in_turn
@@ -118,11 +120,13 @@ def download_inputs(
 
 
 def _prepared(bucket: Bucket, task: TaskLayout, engine: Engine, settings: EngineSettings) -> KeptSurvey:
-    body = _read(bucket, task, task.job.observations)
-    observations = observations_from_csv(body, name=task.job.observations)
+    file = ScratchFile()
+    with _missing_explained(bucket, task, task.job.observations):
+        bucket.download(task.job.observations, file)
+    observations = observations_from_csv(file.opened(), name=task.job.observations)
     logger.info("Prepares %d observations of job %s.", len(observations), task.job.job_id)
     survey = engine.prepare(observations, settings)
-    return KeptSurvey(survey, hashlib.sha256(body).hexdigest(), len(observations))
+    return KeptSurvey(survey, file.sha256, len(observations))
 
 
 def _one_orbit(body: bytes, *, name: str) -> pa.Table:
@@ -133,8 +137,14 @@ def _one_orbit(body: bytes, *, name: str) -> pa.Table:
 
 
 def _read(bucket: Bucket, task: TaskLayout, name: str) -> bytes:
-    try:
+    with _missing_explained(bucket, task, name):
         return bucket.read(name).body
+
+
+@contextlib.contextmanager
+def _missing_explained(bucket: Bucket, task: TaskLayout, name: str) -> Iterator[None]:
+    try:
+        yield
     except ObjectNotFoundError as error:
         raise TaskInputError(
             f"Cannot read inputs of task {task.task_id!r} (job {task.job.job_id!r}): object {name!r} is missing in "

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tasks.bucket.checksum import crc32c_from_bytes
+from tasks.bucket.content import ScratchFile
 from tasks.bucket.store import MUST_NOT_EXIST
 from tasks.errors import BadInputError, GenerationMismatchError, ObjectNotFoundError
 from tests.bucket.conftest import GCS_KIND, SHARED_KINDS
@@ -49,6 +50,37 @@ def test_a_large_object_comes_back_whole(bucket):
     assert stored.body == body
     assert stored.generation == generation
     assert [info.size for info in bucket.list("a/")] == [LARGE_BYTES]
+
+
+def test_a_large_object_is_written_from_a_file_and_downloaded_into_one(bucket):
+    body = random.Random(8).randbytes(LARGE_BYTES)
+    source, target = ScratchFile(), ScratchFile()
+    source.write(body)
+    target.write(b"what it held before")
+
+    generation = bucket.write("a/large.bin", source)
+
+    assert bucket.download("a/large.bin", target) == generation
+    assert (target.size, target.sha256) == (LARGE_BYTES, source.sha256)
+    (info,) = bucket.list("a/")
+    assert (info.size, info.crc32c) == (LARGE_BYTES, crc32c_from_bytes(body))
+
+
+def test_a_small_object_may_come_from_a_file_and_go_into_one(bucket):
+    source, target = ScratchFile(), ScratchFile()
+    source.write(b"small")
+
+    bucket.write("a", source, if_generation=MUST_NOT_EXIST)
+    with pytest.raises(GenerationMismatchError):
+        bucket.write("a", source, if_generation=MUST_NOT_EXIST)
+
+    bucket.download("a", target)
+    assert target.read_at(0, 99) == b"small"
+
+
+def test_an_absent_object_cannot_be_downloaded(bucket):
+    with pytest.raises(ObjectNotFoundError, match="a/nothing"):
+        bucket.download("a/nothing", ScratchFile())
 
 
 def test_an_absent_object_is_not_found_and_has_no_generation(bucket):

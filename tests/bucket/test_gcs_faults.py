@@ -10,7 +10,9 @@ import uuid
 
 import pytest
 
+from tasks.bucket.content import ScratchFile
 from tasks.bucket.gcs import bucket_from_client, client_from_settings
+from tasks.bucket.gcs_upload import CHUNK_BYTES
 from tasks.bucket.retry import RetryPolicy
 from tasks.bucket.store import MUST_NOT_EXIST
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError
@@ -141,6 +143,33 @@ def test_an_object_beyond_one_multipart_request_survives_every_fault(bucket, fau
 
     assert bucket.read("large.bin").body == body
     assert faults.injected == [fault]
+
+
+@pytest.mark.parametrize(
+    "fault", [*WITHOUT_EFFECT, *AMBIGUOUS, Fault.TRUNCATED, Fault.CORRUPTED], ids=lambda fault: fault.name
+)
+@pytest.mark.parametrize("chunk", [0, 1, 2])
+def test_an_upload_in_chunks_survives_every_fault_at_any_chunk(bucket, faults, fault, chunk):
+    body = random.Random(2).randbytes(2 * CHUNK_BYTES + 5)
+    content = ScratchFile()
+    content.write(body)
+
+    faults.plan(*[None] * chunk, fault, method="PUT")
+    generation = bucket.write("large.bin", content)
+
+    assert generation == bucket.generation("large.bin")
+    assert bucket.read("large.bin").body == body
+
+
+def test_a_download_into_a_file_that_breaks_off_begins_again(bucket, faults):
+    content, again = ScratchFile(), ScratchFile()
+    content.write(random.Random(2).randbytes(CHUNK_BYTES))
+    bucket.write("large.bin", content)
+
+    faults.plan(Fault.TRUNCATED, Fault.CORRUPTED, method="GET")
+    bucket.download("large.bin", again)
+
+    assert again.sha256 == content.sha256
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAVAILABLE_BEFORE, Fault.RESET_BEFORE, Fault.SILENT_AFTER, Fault.CORRUPTED])

@@ -55,7 +55,7 @@ class Faults:
     #: Between two pieces of a slow answer.
     slow_pause_seconds: float = 0.02
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _planned: list[tuple[str, str, Fault]] = field(default_factory=list)
+    _planned: list[tuple[str, str, Fault | None]] = field(default_factory=list)
     _random: random.Random | None = None
     _failing: float = 0.0
     _kinds: tuple[Fault, ...] = ()
@@ -64,8 +64,8 @@ class Faults:
     #: Every fault that was injected, in order.
     injected: list[Fault] = field(default_factory=list)
 
-    def plan(self, *faults: Fault, method: str = "", path: str = "") -> None:
-        """Give these faults, one each, to the next requests of that method whose path contains `path`."""
+    def plan(self, *faults: Fault | None, method: str = "", path: str = "") -> None:
+        """Give these faults (None: no fault), one each, to the next requests of that method whose path has `path`."""
         with self._lock:
             self._planned.extend((method, path, fault) for fault in faults)
 

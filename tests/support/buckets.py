@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
 
 from tasks.bucket.checksum import crc32c_from_bytes
+from tasks.bucket.content import Body, ScratchFile, bytes_of
 from tasks.bucket.names import checked_object_name, checked_prefix
 from tasks.bucket.store import MUST_NOT_EXIST, Bucket, ObjectInfo, StoredObject
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError
@@ -39,14 +40,20 @@ class FakeBucket:
                 raise ObjectNotFoundError(f"Cannot read object {name!r}: it is not in the bucket {self.url}.")
             return self._objects[name]
 
-    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+    def download(self, name: str, into: ScratchFile) -> int:
+        stored = self.read(name)
+        into.empty()
+        into.write(stored.body)
+        return stored.generation
+
+    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
         checked_object_name(name)
         with self._lock:
             present = self._present(name)
             if if_generation is not None and if_generation != present:
                 raise GenerationMismatchError(f"Cannot write {name!r}: generation {present}, expected {if_generation}.")
             self.history.append(("write", name))
-            self._objects[name] = StoredObject(bytes(body), next(self._generations))
+            self._objects[name] = StoredObject(bytes_of(body), next(self._generations))
             return self._present(name)
 
     def generation(self, name: str) -> int:
@@ -103,7 +110,10 @@ class FlakyBucket:
     def read(self, name: str) -> StoredObject:
         return self._call(lambda: self._bucket.read(name), name)
 
-    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+    def download(self, name: str, into: ScratchFile) -> int:
+        return self._call(lambda: self._bucket.download(name, into), name)
+
+    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
         return self._call(
             lambda: self._bucket.write(name, body, if_generation=if_generation),
             name,
@@ -161,7 +171,11 @@ class EndingBucket:
         self._require_alive()
         return self._bucket.read(name)
 
-    def write(self, name: str, body: bytes, *, if_generation: int | None = None) -> int:
+    def download(self, name: str, into: ScratchFile) -> int:
+        self._require_alive()
+        return self._bucket.download(name, into)
+
+    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
         self._require_alive(spend=1)
         return self._bucket.write(name, body, if_generation=if_generation)
 

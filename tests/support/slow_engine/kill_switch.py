@@ -53,6 +53,9 @@ class DeadlyBucket:
     def read(self, name):
         return self._switch.around(f"read {leaf(name)}", lambda: self._bucket.read(name))
 
+    def download(self, name, into):
+        return self._switch.around(f"read {leaf(name)}", lambda: self._bucket.download(name, into))
+
     def write(self, name, body, *, if_generation=None):
         return self._switch.around(
             f"write {leaf(name)}", lambda: self._bucket.write(name, body, if_generation=if_generation)
