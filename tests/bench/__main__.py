@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engines.interface import STAGES
+from tests.bench import large_file
 from tests.bench.cases import CASES
 from tests.bench.cold_start import cold_start
 from tests.bench.measure import REPOSITORY, Asked, measure
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{table(measurements)}\n\n{machine()}")
     if measurements and (options.write or not options.case):
         _write(measurements, cold_start())
+    if not options.case:
+        large_file.write([large_file.ROWS], keep=True)
     return 1 if failed else 0
 
 

@@ -99,10 +99,10 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def text_with_section(text: str, section: str) -> str:
+def text_with_section(text: str, section: str, begin: str = BEGIN, end: str = END) -> str:
     """Return the document with what stands between the markers replaced."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
     if not rest:
-        raise ValueError(f"Cannot write measurements: the document has no line {BEGIN!r}.")
-    return f"{head}{BEGIN}\n{section}\n{END}{tail}"
+        raise ValueError(f"Cannot write measurements: the document has no line {begin!r}.")
+    return f"{head}{begin}\n{section}\n{end}{tail}"

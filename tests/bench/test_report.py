@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.bench import large_file
 from tests.bench.report import BEGIN, END, cold_start_table, table, text_with_section
 
 MEASURED = {
@@ -59,3 +60,17 @@ def test_only_what_stands_between_the_markers_is_replaced():
 def test_a_document_without_markers_is_left_alone():
     with pytest.raises(ValueError, match="has no line"):
         text_with_section("nothing here", "new")
+
+
+def test_a_large_file_is_one_row():
+    names = {role: dict.fromkeys(columns, 1.5) for role, columns in large_file.ROLES.items()}
+    names["client"]["rows"] = 10_000_000.0
+
+    row = large_file.section([{"size_mb": 899, **names}]).splitlines()[-1]
+
+    assert row == f"| 10 000 000 | 899 |{' 1.5 |' * 10}"
+
+
+def test_the_rows_of_a_large_file_do_not_depend_on_how_many_are_asked_for():
+    assert large_file.made_rows(0, 7)["obs_id"].to_pylist()[-1] == "obs-6"
+    assert large_file.made_rows(500_000, 3).equals(large_file.made_rows(500_000, 3))

@@ -1,5 +1,7 @@
 """Submitting: the order of writes, and every place where a client may stop."""
 
+import functools
+
 import pytest
 
 from tasks.broker.protocol import OutgoingMessage
@@ -190,6 +192,26 @@ def test_other_inputs_are_refused_also_before_there_is_a_manifest(inputs, writes
         submit(bucket, small_inputs("Edlu"), queue)
 
     assert queue.sent == []
+
+
+def test_observations_too_large_for_memory_are_not_sent_again_and_others_are_refused(inputs, monkeypatch):
+    monkeypatch.setattr("tasks.jobs.submit.BLOCK_BYTES", 100)
+    bucket, queue = FakeBucket(), Queue(FakeBucket())
+    with pytest.raises(ProcessEndedHere):
+        submit(EndingBucket(bucket, writes=2), inputs, queue)
+
+    with pytest.raises(BadInputError, match=r"other inputs \(thor_jobs/v1/.*observations.csv is not the same"):
+        submit(bucket, small_inputs("Hebe"), queue)
+    # A write would be noticed by its refusal only when all of the file was sent.
+    monkeypatch.setattr(bucket, "write", functools.partial(refuse_observations, bucket.write))
+    submit(bucket, inputs, queue)
+
+    assert bucket.written.count(LAYOUT.observations) == 1
+
+
+def refuse_observations(write, name, body, **condition):
+    assert name != LAYOUT.observations
+    return write(name, body, **condition)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -6,14 +6,16 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pytest
 
 from tasks.jobs.observations_file import read_detections
-from tasks.jobs.readers.ades_psv import read_ades_psv
+from tasks.jobs.readers.ades_psv import PsvSource
 from tests.support.ades_schema import schema_faults
 from tests.support.ades_survey import ades_survey
 
@@ -96,7 +98,8 @@ def test_what_goes_out_is_a_valid_submission_of_what_came_in(run):
 
 def test_each_name_in_it_is_one_object_and_each_object_without_a_flag_has_one(run):
     report, output, _, truth = run
-    rows = read_ades_psv(Path(report["ades"][0]).read_bytes(), name="ades_X05.psv").table
+    with Path(report["ades"][0]).open("rb") as file, ThreadPoolExecutor(1) as pool:
+        rows = pa.concat_tables([block.file.table for block in PsvSource(file, "ades_X05.psv").blocks(pool)])
     objects = defaultdict(Counter)
     for name, obs_id in zip(rows["trkSub"].to_pylist(), rows["obsSubID"].to_pylist(), strict=True):
         objects[name][truth[obs_id]] += 1

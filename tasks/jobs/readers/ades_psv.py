@@ -50,6 +50,7 @@ class PsvSource:
         names, ids = self._looked_through(pool)
         require_names(self.name, names, REQUIRED)
         columns = columns_of_ades(names, obs_id=ids, object_id=self.object_id)
+        require_names(self.name, names, columns.required)
         for file in self._tables(pool, None):
             absent = [name for name in names if not file.has(name)]
             table = file.table

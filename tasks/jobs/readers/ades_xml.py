@@ -44,7 +44,9 @@ class XmlSource:
         require_names(self.name, file.table.column_names, REQUIRED)
         ids = AdesIds()
         ids.look_at(file)
-        yield ades_block(file, columns_of_ades(file.table.column_names, obs_id=ids.chosen, object_id=self.object_id))
+        columns = columns_of_ades(file.table.column_names, obs_id=ids.chosen, object_id=self.object_id)
+        require_names(self.name, file.table.column_names, columns.required)
+        yield ades_block(file, columns)
 
 
 def read_ades_xml(body: BinaryIO, *, name: str) -> TableFile:
