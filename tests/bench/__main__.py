@@ -1,4 +1,4 @@
-"""The benchmark of the builtin engine: `python -m tests.bench --help`."""
+"""The benchmarks of the builtin engine and of the show in Prefect: `python -m tests.bench --help`."""
 
 import argparse
 import datetime as dt
@@ -14,10 +14,12 @@ from tests.bench import large_file
 from tests.bench.cases import CASES
 from tests.bench.cold_start import cold_start
 from tests.bench.measure import REPOSITORY, Asked, measure
-from tests.bench.report import cold_start_table, machine, table, text_with_section
+from tests.bench.orchestration import measure_orchestration, section
+from tests.bench.report import ORCHESTRATION, cold_start_table, machine, table, text_with_section
 
 DOCUMENT = REPOSITORY / "BENCHMARKS.md"
 RESULTS = Path(__file__).with_name("results.json")
+ORCHESTRATION_RESULTS = Path(__file__).with_name("orchestration.json")
 
 EVERYTHING = (
     *(Asked("20k", seed) for seed in range(1, 6)),
@@ -33,6 +35,10 @@ EVERYTHING = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.orchestration or not options.case:
+        _write_orchestration(measure_orchestration())
+    if options.orchestration:
+        return 0
     chosen = _chosen(options) if options.case else list(EVERYTHING)
     # Compiling takes memory of its own: no measurement should find an empty cache.
     subprocess.run([sys.executable, "-m", "tasks.engines.warm_up"], cwd=REPOSITORY, check=True, stdout=sys.stderr)
@@ -81,11 +87,22 @@ def _write(measurements: list[dict[str, Any]], start: dict[str, dict[str, float]
     print(f"Wrote {DOCUMENT.name} and {RESULTS.relative_to(REPOSITORY)}.", file=sys.stderr)
 
 
+def _write_orchestration(measured: dict[str, Any]) -> None:
+    when = dt.datetime.now(dt.UTC).date().isoformat()
+    ORCHESTRATION_RESULTS.write_text(json.dumps({"date": when, "machine": machine(), **measured}, indent=1) + "\n")
+    text = text_with_section(DOCUMENT.read_text(), section(measured, when), name=ORCHESTRATION)
+    DOCUMENT.write_text(text)
+    print(section(measured, when))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="Measure the builtin engine on surveys whose truth is known. Without --case: everything, and the "
-        "results go to BENCHMARKS.md and tests/bench/results.json.",
+        "results go to BENCHMARKS.md and to json files in tests/bench/.",
+    )
+    parser.add_argument(
+        "--orchestration", action="store_true", help="only what Prefect costs; goes to BENCHMARKS.md, too"
     )
     parser.add_argument("--case", action="append", choices=list(CASES), help="only this survey; may be repeated")
     parser.add_argument("--seed", action="append", type=int, help="of the survey (default 1); may be repeated")

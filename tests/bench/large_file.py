@@ -22,11 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tests.bench.measure import REPOSITORY
-from tests.bench.report import machine, text_with_section
+from tests.bench.report import LARGE_FILE, machine, text_with_section
 
 DOCUMENT = REPOSITORY / "BENCHMARKS.md"
 RESULTS = Path(__file__).with_name("large_file.json")
-MARKERS = ("<!-- large file: begin -->", "<!-- large file: end -->")
 
 ROWS = 10_000_000
 ROWS_AT_A_TIME = 500_000
@@ -188,7 +187,7 @@ def write(rows: list[int], *, keep: bool) -> None:
         found = {"date": when, "machine": machine(), "load": round(load, 1), "results": results}
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
         text = f"{when}. {machine()}. Load of the machine {load:.1f}.\n\n{section(results)}"
-        DOCUMENT.write_text(text_with_section(DOCUMENT.read_text(), text, *MARKERS))
+        DOCUMENT.write_text(text_with_section(DOCUMENT.read_text(), text, name=LARGE_FILE))
 
 
 if __name__ == "__main__":

@@ -1,60 +1,84 @@
-"""What showing a task in Prefect costs: `python -m tests.bench.orchestration`, with a private server on SQLite.
+"""What showing tasks in Prefect costs, and what a server sustains: `python -m tests.bench --orchestration`.
 
-The task is a small one of the demo, so that nearly all of a difference is the show's.
+With private servers, on SQLite and, where this machine has its programs, on PostgreSQL. The task is a small one of the
+demo, so that nearly all of a difference is the show's.
 """
 
+import contextlib
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.attempt_show import finish_shows
-from flows.run_task import run_assignment, warm_up
-from tasks.bucket.directory import DirectoryBucket
-from tasks.jobs.submit import Submission, new_job_id
-from tasks.records.assignment import Assignment
-from tasks.settings import settings_from_environment
+from flows.run_task import warm_up
+from tests.bench.measure import REPOSITORY
+from tests.bench.prefect_client import attempts, set_level
+from tests.services.postgres import private_postgres, programs
 from tests.services.prefect_server import PrivatePrefect
-from tests.support.job_inputs import small_inputs
+from tests.services.processes import END_WITH_PARENT
 
 TASKS = 10
 LEVELS = ("off", "task", "stages")
+CLIENTS = (1, 2, 4)
+WORK = {"run": "empty flow runs/s", "task": "attempts/s at `task`", "stages": "attempts/s at `stages`"}
+SECONDS = 15.0
+"""Of each measurement of a rate; an attempt takes up to a second."""
 
 
-def main() -> None:
-    print(json.dumps(orchestration_cost(), indent=1))
+def measure_orchestration() -> dict[str, Any]:
+    """Return the load of the machine before, the cost at each level, and the rates of each kind of server."""
+    load = round(os.getloadavg()[0], 1)
+    with private_server() as server:
+        levels = cost_of_levels(server)
+        sustained = {"SQLite": rates(server)}
+    binaries = programs()
+    if binaries is not None:
+        with (
+            private_postgres(binaries) as url,
+            private_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as server,
+        ):
+            sustained["PostgreSQL"] = rates(server)
+    return {"load": load, "levels": levels, "sustained": sustained}
 
 
-def orchestration_cost() -> dict[str, dict[str, float]]:
-    """Return for each level the seconds of a task, and until the server has been shown all of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = PrivatePrefect(Path(folder))
+@contextlib.contextmanager
+def private_server(**environment: str) -> Iterator[PrivatePrefect]:
+    """Run a Prefect server of our own for as long as the block lasts."""
+    with tempfile.TemporaryDirectory() as home:
+        server = PrivatePrefect(Path(home), environment=environment)
         server.start()
         try:
-            with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}):
-                warm_up()
-                seconds_of_tasks(Path(folder) / "first", "stages")  # imports, the survey, the first flows
-                return {level: seconds_of_tasks(Path(folder) / level, level) for level in LEVELS}
+            yield server
         finally:
             server.kill()
 
 
+def cost_of_levels(server: PrivatePrefect) -> dict[str, dict[str, float]]:
+    """Return for each level the seconds of a task, and until the server has been shown all of it."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}),
+    ):
+        warm_up()
+        seconds_of_tasks(Path(folder) / "first", "stages")  # imports, the survey, the first flows
+        return {level: seconds_of_tasks(Path(folder) / level, level) for level in LEVELS}
+
+
 def seconds_of_tasks(folder: Path, level: str) -> dict[str, float]:
-    os.environ["THOR_INSTRUMENTATION"] = level
-    settings_from_environment.cache_clear()
-    bucket = DirectoryBucket(folder / "bucket")
-    submission = Submission(bucket=bucket, job_id=new_job_id(None), inputs=small_inputs("Hebe"))
-    submission.upload_job_files()
-    submission.upload_tasks(0, 1)
+    """Do some tasks one after the other, without waiting for their shows."""
+    set_level(level)
+    attempt = attempts(folder)
     began = time.perf_counter()
-    for attempt in range(TASKS):
-        assignment = Assignment(
-            job_id=submission.job_id, task_id="Hebe", bucket_url=bucket.url, attempt=1 + attempt, worker="bench:1"
-        )
-        run_assignment(assignment, tell=lambda record: None, await_lease=lambda: None)
+    for _ in range(TASKS):
+        attempt()
     worked = time.perf_counter()
     finish_shows(600.0)
     shown = time.perf_counter()
@@ -64,5 +88,84 @@ def seconds_of_tasks(folder: Path, level: str) -> dict[str, float]:
     }
 
 
+def rates(server: PrivatePrefect) -> dict[str, dict[str, float]]:
+    """Return for each kind of work how much of it a second so many clients get shown, together."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client(server, Path(folder) / str(number))) for number in range(max(CLIENTS))]
+        for each in clients:
+            heard(each)  # "ready"
+        return {work: {str(number): rate(clients[:number], work) for number in CLIENTS} for work in WORK}
+
+
+@contextlib.contextmanager
+def client(server: PrivatePrefect, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Start a client process, and end it with the block."""
+    folder.mkdir()
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": server.url,
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        [*END_WITH_PARENT, sys.executable, "-m", "tests.bench.prefect_client", str(folder)],
+        cwd=REPOSITORY,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def rate(clients: Sequence["subprocess.Popen[str]"], work: str) -> float:
+    """Have these clients do the work at the same time, and return how much of it was shown a second."""
+    for each in clients:
+        assert each.stdin is not None
+        each.stdin.write(f"{work} {SECONDS}\n")
+        each.stdin.flush()
+    answers = [heard(each).split() for each in clients]
+    return round(sum(int(done) / float(took) for done, took in answers), 2)
+
+
+def heard(process: "subprocess.Popen[str]") -> str:
+    """Return the next line of a client."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"A client of the benchmark ended with code {process.wait()}, expected a line from it.")
+    return line
+
+
+def section(measured: dict[str, Any], when: str) -> str:
+    """Return the measurements as BENCHMARKS.md has them."""
+    levels = [
+        "| `THOR_INSTRUMENTATION` | s until the next task begins | s until all of it is shown |",
+        "| --- | --- | --- |",
+        *(
+            f"| {level} | {cost['task_seconds']} | {cost['shown_seconds']} |"
+            for level, cost in measured["levels"].items()
+        ),
+    ]
+    heads = [f"{number} client{'s' if number > 1 else ''}" for number in CLIENTS]
+    sustained = [
+        f"| server on | what it is shown | {' | '.join(heads)} |",
+        "| --- | --- |" + " --- |" * len(CLIENTS),
+        *(
+            f"| {kind} | {WORK[work]} | {' | '.join(str(found[str(number)]) for number in CLIENTS)} |"
+            for kind, works in measured["sustained"].items()
+            for work, found in works.items()
+        ),
+    ]
+    intro = f"{when}, on {os.cpu_count()} cores with a load of {measured['load']} from elsewhere."
+    return "\n".join([intro, "", *levels, "", *sustained])
+
+
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure_orchestration(), indent=1))

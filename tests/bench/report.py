@@ -8,7 +8,8 @@ from typing import Any
 
 from tasks.engines.interface import STAGES
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+ENGINE, ORCHESTRATION, LARGE_FILE = "measured", "orchestration", "large file"
+"""Sections of BENCHMARKS.md that are written here, by the names in their markers."""
 PACKAGES = ("adam-core", "adam-assist", "numpy", "numba", "scipy", "pyarrow")
 
 COLUMNS = (
@@ -99,10 +100,11 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def text_with_section(text: str, section: str, begin: str = BEGIN, end: str = END) -> str:
-    """Return the document with what stands between the markers replaced."""
+def text_with_section(text: str, section: str, *, name: str = ENGINE) -> str:
+    """Return the document with what stands between the markers of that name replaced."""
+    begin, end = (f"<!-- {name}: {which} -->" for which in ("begin", "end"))
     head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
-    if not rest:
-        raise ValueError(f"Cannot write measurements: the document has no line {begin!r}.")
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise ValueError(f"Cannot write measurements: the document has no lines {begin!r} and {end!r}.")
     return f"{head}{begin}\n{section}\n{end}{tail}"

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.bench import large_file
-from tests.bench.report import BEGIN, END, cold_start_table, table, text_with_section
+from tests.bench.orchestration import section
+from tests.bench.report import ORCHESTRATION, cold_start_table, table, text_with_section
 
 MEASURED = {
     "case": "20k",
@@ -52,13 +53,26 @@ def test_starts_are_listed():
 
 
 def test_only_what_stands_between_the_markers_is_replaced():
-    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    text = "before\n<!-- measured: begin -->\n{}\n<!-- measured: end -->\nafter\n"
+    other = "<!-- orchestration: begin -->\n{}\n<!-- orchestration: end -->\n"
+    both = text + other
 
-    assert text_with_section(text, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert text_with_section(both.format("old", "old"), "new") == both.format("new", "old")
+    assert text_with_section(both.format("old", "old"), "new", name=ORCHESTRATION) == both.format("old", "new")
+
+
+def test_what_a_server_sustains_is_a_row_for_each_kind_of_work():
+    rates = {work: {"1": 1.5, "2": 2.5, "4": 3.5} for work in ("run", "task", "stages")}
+    levels = {"off": {"task_seconds": 0.03, "shown_seconds": 0.04}}
+
+    shown = section({"load": 0.1, "levels": levels, "sustained": {"SQLite": rates}}, "2026-11-28")
+
+    assert "| off | 0.03 | 0.04 |" in shown
+    assert "| SQLite | attempts/s at `stages` | 1.5 | 2.5 | 3.5 |" in shown
 
 
 def test_a_document_without_markers_is_left_alone():
-    with pytest.raises(ValueError, match="has no line"):
+    with pytest.raises(ValueError, match="has no lines"):
         text_with_section("nothing here", "new")
 
 

@@ -1,0 +1,85 @@
+"""One client of the orchestration benchmark: does what it is told for so many seconds, and tells how often it did.
+
+`python -m tests.bench.prefect_client FOLDER`; lines `LEVEL SECONDS` come in, `COUNT SECONDS` go out. LEVEL "run": empty
+flow runs; "task" and "stages": attempts at a small task of the demo, each until all of it is shown.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect import flow
+
+from flows.attempt_show import finish_shows
+from flows.run_task import run_assignment, warm_up
+from tasks import instrument
+from tasks.bucket.directory import DirectoryBucket
+from tasks.jobs.submit import Submission, new_job_id
+from tasks.records.assignment import Assignment
+from tasks.settings import settings_from_environment
+from tests.support.job_inputs import small_inputs
+
+PATIENCE_SECONDS = 600.0
+
+
+@flow(name="bench-empty")
+def empty() -> None:
+    """Do nothing, and be shown."""
+
+
+def attempts(folder: Path) -> Callable[[], None]:
+    """Return what does the next attempt at a task: a new one each time, so that nothing comes from a checkpoint."""
+    bucket = DirectoryBucket(folder / "bucket")
+    inputs = small_inputs("Hebe")
+    numbers = iter(range(10**6))
+
+    def attempt() -> None:
+        submission = Submission(bucket=bucket, job_id=new_job_id(f"bench-{os.getpid()}-{next(numbers)}"), inputs=inputs)
+        submission.upload_job_files()
+        submission.upload_tasks(0, 1)
+        assignment = Assignment(
+            job_id=submission.job_id, task_id="Hebe", bucket_url=bucket.url, attempt=1, worker="bench:1"
+        )
+        run_assignment(assignment, tell=lambda record: None, await_lease=lambda: None)
+
+    return attempt
+
+
+def set_level(level: str) -> None:
+    """Show so much from now on, in this process."""
+    os.environ["THOR_INSTRUMENTATION"] = level
+    settings_from_environment.cache_clear()
+
+
+def count(act: Callable[[], None], seconds: float) -> tuple[int, float]:
+    """Act again and again until the time is over, each time until it is shown; return how often, and how long."""
+    began, done = time.perf_counter(), 0
+    while time.perf_counter() < began + seconds:
+        act()
+        finish_shows(PATIENCE_SECONDS)
+        done += 1
+    return done, time.perf_counter() - began
+
+
+def main() -> None:
+    warm_up()
+    attempt = attempts(Path(sys.argv[1]))
+    for level in ("stages", "task"):  # imports, the first flows
+        set_level(level)
+        count(attempt, 0.1)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        level, seconds = line.split()
+        with instrument.show_patience():
+            if level != "run":
+                set_level(level)
+            done, took = count(empty if level == "run" else attempt, float(seconds))
+        print(done, took, flush=True)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
