@@ -16,8 +16,8 @@ import httpx
 from prefect import flow
 from pydantic import Field, SecretStr
 
-from flows import command_line
 from flows.submit import settings_with
+from flows.terminal import command_line
 from tasks import instrument
 from tasks.bootstrap import open_publisher_from_settings
 from tasks.broker.protocol import QueueDepth

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.jobs.clean_up import OldJob, clean_up, limits_from_days

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import command_line
-from flows.result_page import show_results
+from flows.shown.result_page import show_results
+from flows.terminal import command_line
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
-from tasks.jobs.completeness import Figures, sentence_of
-from tasks.jobs.config_file import read_config
+from tasks.inputs.config_file import read_config
+from tasks.inputs.orbits_file import read_orbits
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.orbits_file import read_orbits
-from tasks.jobs.results import CollectOptions, JobResults, collect_results
 from tasks.records.ids import job_id_from_text
 from tasks.records.manifest import Manifest
 from tasks.records.progress import JobProgress
+from tasks.results.completeness import Figures, sentence_of
+from tasks.results.job_results import CollectOptions, JobResults, collect_results
 from tasks.settings import settings_from_environment
 
 DEFAULT_OUTPUT = Path("thor_output")

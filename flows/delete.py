@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError

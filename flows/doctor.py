@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.broker.urls import SQLITE_SCHEME, sqlite_path

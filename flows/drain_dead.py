@@ -9,7 +9,7 @@ from contextlib import closing
 from prefect import flow
 from pydantic import SecretStr
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.jobs.drain_dead import DeadMessage, Outcome
 from tasks.jobs.drain_dead import drain_dead as drain_dead_messages

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from prefect import flow
 from pydantic import SecretStr
 
-from flows import command_line
 from flows.submit import settings_with, submit_steps
+from flows.terminal import command_line
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.jobs.take_in import Arrival, TakeIn

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.jobs.jobs_list import JobsList, JobSummary, list_jobs

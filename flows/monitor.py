@@ -8,9 +8,9 @@ from uuid import UUID
 
 from prefect import flow
 
-from flows import command_line
-from flows.job_show import JobShow
-from flows.reporter import reporter, reporter_for_terminal, use_reporter
+from flows.shown.job_show import JobShow
+from flows.terminal import command_line
+from flows.terminal.reporter import reporter, reporter_for_terminal, use_reporter
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout

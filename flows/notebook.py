@@ -19,14 +19,14 @@ from pydantic import SecretStr
 from flows.collect import collect_options
 from flows.submit import inputs_of, run_shown, settings_with
 from tasks.errors import BadInputError
+from tasks.inputs.job_inputs import AUTO
 from tasks.jobs.collect import CollectedTask
-from tasks.jobs.completeness import OBJECTS_FILE, Figures
-from tasks.jobs.completeness import ORBITS_FILE as TRUTH_ORBITS_FILE
-from tasks.jobs.inputs import AUTO
-from tasks.jobs.merge_results import MEMBERS_FILE, ORBITS_FILE
-from tasks.jobs.report import REPORT_FILE
-from tasks.jobs.results import PLOTS
 from tasks.jobs.submit import new_job_id
+from tasks.results.completeness import OBJECTS_FILE, Figures
+from tasks.results.completeness import ORBITS_FILE as TRUTH_ORBITS_FILE
+from tasks.results.job_results import PLOTS
+from tasks.results.merge_results import MEMBERS_FILE, ORBITS_FILE
+from tasks.results.report import REPORT_FILE
 
 TableOrFile: TypeAlias = Path | str | pa.Table | pd.DataFrame
 """A file in any format that `flows.submit` reads, or a table with THOR's columns."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks import instrument
 from tasks.engines.orbit_selection.choice import ChosenOrbit, GroupCoverage, Selection, SelectionSettings
 from tasks.engines.orbit_selection.populations import GROUPS
 from tasks.errors import BadInputError
-from tasks.jobs.choose_orbits import OrbitRequest, choose_orbits, write_orbits
+from tasks.inputs.choose_orbits import OrbitRequest, choose_orbits, write_orbits
 
 DEFAULT_OUTPUT = Path("orbits.csv")
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from prefect import flow
 from pydantic import SecretStr
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.broker.report import recreate_broken_queues
 from tasks.bucket.layout import JobLayout

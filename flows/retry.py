@@ -12,7 +12,7 @@ from typing import get_args
 from prefect import flow
 from pydantic import SecretStr
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.jobs.retry import RetryKind, RetryReport, retry_job

@@ -19,7 +19,7 @@ from prefect.exceptions import CancelledRun
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.attempt_show import AttemptShow, RunCancelledError, at_leisure
+from flows.shown.attempt_show import AttemptShow, RunCancelledError, at_leisure
 from tasks import instrument, linked_runs
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.store import Bucket
@@ -30,9 +30,9 @@ from tasks.errors import ThorQueueError
 from tasks.jobs.claims import ClaimsCache
 from tasks.jobs.run_attempt import LONGEST_ERROR, Attempt, StageReport
 from tasks.jobs.task_inputs import SurveyCache
-from tasks.jobs.task_sight import TaskSight
 from tasks.records.assignment import Assignment, AttemptReleased, AttemptSucceeded, Tell
 from tasks.records.ids import TaskId
+from tasks.results.task_sight import TaskSight
 from tasks.settings import Settings, settings_from_environment
 
 logger = logging.getLogger(__name__)
@@ -216,7 +216,7 @@ def words_from_ending(show: AttemptShow) -> str:
 
 def show_picture(sight: TaskSight, flow_run_id: UUID, *, task_id: TaskId) -> None:
     """Put a picture of the task beside its flow run, which may be over."""
-    from tasks.jobs.task_plots import picture_of_task  # noqa: PLC0415 (matplotlib: 40 MB that only a picture needs)
+    from tasks.results.task_plots import picture_of_task  # noqa: PLC0415 (matplotlib: 40 MB that only a picture needs)
 
     title = f"Task {task_id}"
     caption = "The cell in the co-rotating frame, velocities of its clusters, residuals of the recovered orbits."

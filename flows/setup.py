@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from flows import command_line
+from flows.terminal import command_line
 from tasks.broker.urls import scheme_of
 from tasks.errors import BadInputError, PrefectUnavailableError
 from tasks.prefect_setup import Step, Wanted, set_up

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from prefect import flow
 from pydantic import SecretStr
 
-from flows import command_line
-from flows.reporter import reporter, reporter_for_terminal, use_reporter
+from flows.terminal import command_line
+from flows.terminal.reporter import reporter, reporter_for_terminal, use_reporter
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.broker.urls import scheme_of

@@ -18,20 +18,21 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field, SecretStr
 
-from flows import command_line, job_show, summary
-from flows.cancelled_run import cancel_job_of_run
 from flows.collect import add_catalogue_option, bring_home, collect_options, home_of_results
-from flows.local_processes import PrefectServer, local_workers, prefect_server
 from flows.monitor import follow
-from flows.reporter import reporter, reporter_for_terminal, use_reporter
-from flows.result_page import show_results
-from flows.summary import JobOutcome
+from flows.shown import job_show
+from flows.shown.cancelled_run import cancel_job_of_run
+from flows.shown.result_page import show_results
+from flows.terminal import command_line, summary
+from flows.terminal.local_processes import PrefectServer, local_workers, prefect_server
+from flows.terminal.reporter import reporter, reporter_for_terminal, use_reporter
+from flows.terminal.summary import JobOutcome
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
+from tasks.inputs.job_inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.collect import require_writable
-from tasks.jobs.inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
 from tasks.settings import Settings, settings_from_environment

@@ -6,7 +6,9 @@ bucket/    the truth: object names, and a store with compare-and-swap (Google Cl
 broker/    the bell: a queue of messages (RabbitMQ, SQLite)
 engines/   the numerics: detections and a test orbit in, recovered orbits out
 compute    dask: blocks of exposures on threads or on a cluster
-jobs/      the order of writes: submit, claim, finish, collect; files in, tables and plots out
+inputs/    people's files in: every format read and checked, and made the bytes that a job has
+jobs/      the order of writes: submit, claim, finish, collect, and the operator's verbs
+results/   recovered orbits out: tables, report, plots, ADES
 bootstrap  builds clients from settings and URLs
 steps      the Prefect tasks                     instrument  what people see of them in Prefect
 prefect_setup  what a Prefect server needs: work pools, limits, blocks, an automation

@@ -12,10 +12,10 @@ from prefect.utilities.annotations import quote
 
 from tasks.broker.protocol import Publisher
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.results import CollectOptions, JobResults, collect_results
 from tasks.jobs.submit import Submission, SubmitSteps
 from tasks.records.ids import TaskId
 from tasks.records.manifest import Manifest
+from tasks.results.job_results import CollectOptions, JobResults, collect_results
 
 
 @task(name="upload", task_run_name="upload observations and config", cache_policy=NO_CACHE)

@@ -7,12 +7,12 @@ import pytest
 
 from tasks.engines.builtin.astrodynamics.orbit_classes import CLASSES
 from tasks.engines.score import OBJECTS, ORBITS
-from tasks.jobs.ades_settings import checked_ades, settings_of_observatory
-from tasks.jobs.csv_text import csv_from_table
-from tasks.jobs.job_detections import detections_from_csv
+from tasks.inputs.ades_settings import checked_ades, settings_of_observatory
+from tasks.inputs.csv_text import csv_from_table
 from tasks.jobs.output_files import without_row_numbers
-from tasks.jobs.recovered_tables import FLAGS, complete_tables
-from tasks.jobs.results import FILES
+from tasks.results.job_detections import detections_from_csv
+from tasks.results.job_results import FILES
+from tasks.results.recovered_tables import FLAGS, complete_tables
 from tests.support.recovered import merged_demo
 
 DOCUMENT = (Path(__file__).parents[1] / "docs/outputs.md").read_text()

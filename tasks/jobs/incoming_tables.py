@@ -13,10 +13,10 @@ from tasks.bucket.content import Body, ScratchFile, blocks_of, content_of
 from tasks.bucket.layout import INCOMING_PREFIX
 from tasks.bucket.store import Bucket, ObjectInfo
 from tasks.errors import BadInputError, ObjectNotFoundError
-from tasks.jobs import inputs
-from tasks.jobs.config_file import read_config
-from tasks.jobs.inputs import InputFiles, JobInputs
-from tasks.jobs.table_file import PARQUET_SUFFIXES
+from tasks.inputs import job_inputs as inputs
+from tasks.inputs.config_file import read_config
+from tasks.inputs.job_inputs import InputFiles, JobInputs
+from tasks.inputs.table_file import PARQUET_SUFFIXES
 
 ORBITS = "orbits"
 CONFIG = "config"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from tasks.engines.interface import Tables
+from tasks.inputs.csv_text import csv_from_table
 from tasks.jobs.checkpoints import parquet_from_table
-from tasks.jobs.csv_text import csv_from_table
 
 READ_BY_PROGRAMS = ("recovered_orbits", "recovered_orbit_members")
 """Tables that are also written as parquet: `collect` merges them."""

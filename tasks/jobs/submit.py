@@ -14,7 +14,7 @@ from tasks.bucket.content import BLOCK_BYTES, Body, ScratchFile, content_of, sha
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import MUST_NOT_EXIST, Bucket
 from tasks.errors import BadInputError, GenerationMismatchError
-from tasks.jobs.inputs import JobInputs
+from tasks.inputs.job_inputs import JobInputs
 from tasks.jobs.manifest_file import read_manifest, read_manifest_if_there
 from tasks.jobs.monitor import read_statuses
 from tasks.jobs.task_messages import message_of_task

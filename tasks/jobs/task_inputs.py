@@ -16,10 +16,10 @@ from tasks.bucket.store import Bucket
 from tasks.engines.interface import Engine, LinkingProblem, MapBlocks, Survey, map_blocks_in_turn
 from tasks.engines.settings import EngineSettings
 from tasks.errors import BadInputError, ObjectNotFoundError, TaskInputError
-from tasks.jobs.config_file import settings_from_csv
-from tasks.jobs.engine_of_job import engine_of_job
-from tasks.jobs.observations_file import observations_from_csv
-from tasks.jobs.orbits_file import orbits_from_csv
+from tasks.inputs.config_file import settings_from_csv
+from tasks.inputs.engine_of_job import engine_of_job
+from tasks.inputs.observations_file import observations_from_csv
+from tasks.inputs.orbits_file import orbits_from_csv
 
 logger = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ EXPOSURES_OF_A_NIGHT = 200
 
 def write_file(path: Path, n_rows: int) -> None:
     """Write THOR's csv."""
-    from tasks.jobs.csv_text import csv_header, csv_rows  # noqa: PLC0415 (the parent's memory is nobody's)
+    from tasks.inputs.csv_text import csv_header, csv_rows  # noqa: PLC0415 (the parent's memory is nobody's)
 
     with path.open("wb") as file:
         for first in range(0, n_rows, ROWS_AT_A_TIME):
@@ -69,8 +69,8 @@ def made_rows(first: int, count: int) -> pa.Table:
 def client(path: Path, bucket: Path) -> dict[str, float]:
     """Read, check and upload, as `flows.submit` does before it looks at test orbits."""
     from tasks.bucket.directory import DirectoryBucket  # noqa: PLC0415 (only what a client loads)
-    from tasks.jobs.canonical_file import canonical_from_file  # noqa: PLC0415
-    from tasks.jobs.observations_file import ObservationsFormat  # noqa: PLC0415
+    from tasks.inputs.canonical_file import canonical_from_file  # noqa: PLC0415
+    from tasks.inputs.observations_file import ObservationsFormat  # noqa: PLC0415
 
     began = time.perf_counter()
     observations = canonical_from_file(path, ObservationsFormat())
@@ -89,7 +89,7 @@ def worker(bucket: Path) -> dict[str, float]:
     from tasks.bucket.directory import DirectoryBucket  # noqa: PLC0415
     from tasks.engines.registry import engine_by_name  # noqa: PLC0415
     from tasks.engines.settings import EngineSettings  # noqa: PLC0415
-    from tasks.jobs.observations_file import observations_from_csv  # noqa: PLC0415
+    from tasks.inputs.observations_file import observations_from_csv  # noqa: PLC0415
 
     engine = engine_by_name("builtin")
     began = time.perf_counter()

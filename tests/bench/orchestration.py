@@ -17,8 +17,8 @@ from typing import Any
 
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from flows.attempt_show import finish_shows
 from flows.run_task import warm_up
+from flows.shown.attempt_show import finish_shows
 from tests.bench.measure import REPOSITORY
 from tests.bench.prefect_client import attempts, set_level
 from tests.services.postgres import private_postgres, programs

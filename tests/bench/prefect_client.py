@@ -12,8 +12,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.attempt_show import finish_shows
 from flows.run_task import run_assignment, warm_up
+from flows.shown.attempt_show import finish_shows
 from tasks import instrument
 from tasks.bucket.directory import DirectoryBucket
 from tasks.jobs.submit import Submission, new_job_id

@@ -11,8 +11,9 @@ from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 from rich.console import Console
 
-from flows import command_line, repair
+from flows import repair
 from flows.doctor import look_at_prefect
+from flows.terminal import command_line
 from tasks import instrument
 from tasks.errors import BadInputError, BucketUnavailableError, EngineUnavailableError
 from tests.services.processes import free_port

@@ -4,7 +4,8 @@ from contextlib import closing
 
 import pytest
 
-from flows import drain_dead, local_processes, repair, retry
+from flows import drain_dead, repair, retry
+from flows.terminal import local_processes
 from tasks import settings as settings_module
 from tasks.bootstrap import open_consumer_from_settings
 from tasks.settings import Settings

@@ -1,5 +1,5 @@
 from flows.incoming import main
-from tasks.jobs.csv_text import csv_from_table
+from tasks.inputs.csv_text import csv_from_table
 from tasks.jobs.find_jobs import find_jobs
 from tests.support.commands import run_command
 from tests.support.job_inputs import observations_of, orbits_of

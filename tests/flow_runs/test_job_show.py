@@ -10,9 +10,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running
 
-from flows import job_show
-from flows.cancelled_run import cancel_job_of_run
-from flows.job_show import JobShow, settle, settled_state
+from flows.shown import job_show
+from flows.shown.cancelled_run import cancel_job_of_run
+from flows.shown.job_show import JobShow, settle, settled_state
 from flows.submit import thor_job
 from tasks import instrument, linked_runs
 from tasks.jobs.monitor import JobWatch

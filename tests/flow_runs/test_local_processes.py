@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import local_processes
-from flows.local_processes import LocalWorkers, prefect_server
+from flows.terminal import local_processes
+from flows.terminal.local_processes import LocalWorkers, prefect_server
 from tasks.settings import Settings, environment_with
 from tests.services.processes import wait_until
 
@@ -46,8 +46,8 @@ def test_a_worker_at_the_task_of_another_job_gives_it_back_and_is_not_killed(wor
 COMMAND = """
 import sys, time
 from pathlib import Path
-from flows.command_line import sigterm_as_interrupt
-from flows.local_processes import LocalWorkers
+from flows.terminal.command_line import sigterm_as_interrupt
+from flows.terminal.local_processes import LocalWorkers
 from tasks.settings import environment_with
 with sigterm_as_interrupt():
     workers = LocalWorkers(

@@ -4,7 +4,7 @@ import pytest
 
 from flows import monitor
 from flows.monitor import HINT_SECONDS, IdleHint, follow
-from flows.reporter import reporter, use_reporter
+from flows.terminal.reporter import reporter, use_reporter
 from tasks.jobs.monitor import JobWatch
 from tasks.records.progress import JobProgress
 from tests.support.buckets import FakeBucket

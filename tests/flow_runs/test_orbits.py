@@ -10,9 +10,9 @@ from adam_core.orbits import Orbits
 from adam_core.time import Timestamp
 
 from flows.orbits import main
+from tasks.inputs.choose_orbits import orbits_csv
+from tasks.inputs.orbits_file import read_orbits
 from tasks.jobs.checkpoints import parquet_from_table
-from tasks.jobs.choose_orbits import orbits_csv
-from tasks.jobs.orbits_file import read_orbits
 from tests.bench.cases import CASES
 from tests.bench.survey import generate_survey
 from tests.support.commands import run_command

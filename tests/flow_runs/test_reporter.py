@@ -2,7 +2,7 @@
 
 import logging
 
-from flows.reporter import LogReporter
+from flows.terminal.reporter import LogReporter
 from tasks.records.progress import JobProgress
 
 WAITING = JobProgress(requested=2)

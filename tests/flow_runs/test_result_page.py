@@ -3,12 +3,12 @@
 import pyarrow as pa
 import pytest
 
-from flows.result_page import SHOWN_ORBITS, SHOWN_PICTURE_BYTES, chosen_pictures, text_of_results
-from tasks.jobs.ades_file import AdesFiles
+from flows.shown.result_page import SHOWN_ORBITS, SHOWN_PICTURE_BYTES, chosen_pictures, text_of_results
 from tasks.jobs.collect import CollectedTask
-from tasks.jobs.merge_results import MergedResults
-from tasks.jobs.plots import Picture
-from tasks.jobs.results import JobResults
+from tasks.results.ades_file import AdesFiles
+from tasks.results.job_results import JobResults
+from tasks.results.merge_results import MergedResults
+from tasks.results.plots import Picture
 from tests.support.jobs import SUCCEEDED, failed, status_after
 from tests.support.recovered import OBJECTS, merged_demo
 

@@ -20,9 +20,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Failed, Running
 
-from flows import attempt_show
-from flows.attempt_show import finish_shows
 from flows.run_task import STAGE_FLOWS, run_assignment, thor_task
+from flows.shown import attempt_show
+from flows.shown.attempt_show import finish_shows
 from flows.submit import thor_job
 from tasks import linked_runs
 from tasks.bucket.directory import DirectoryBucket

@@ -2,7 +2,7 @@
 
 import threading
 
-from flows.show_thread import MOST_WAITING, ShowThread
+from flows.shown.show_thread import MOST_WAITING, ShowThread
 
 
 def test_acts_are_done_in_turn_and_one_that_fails_holds_up_none():

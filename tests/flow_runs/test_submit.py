@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from flows import submit
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
-from tasks.jobs.csv_text import csv_from_table
+from tasks.inputs.csv_text import csv_from_table
 from tasks.jobs.find_jobs import find_jobs
 from tasks.records.ids import JobId
 from tests.bench.cases import CASES

@@ -8,8 +8,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import StateType
 from prefect.states import Running
 
-from flows.attempt_show import finish_shows
 from flows.run_task import run_assignment
+from flows.shown.attempt_show import finish_shows
 from flows.submit import thor_job
 from tasks import linked_runs
 from tasks.bucket.directory import DirectoryBucket

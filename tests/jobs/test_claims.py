@@ -11,8 +11,8 @@ import pytest
 from tasks.bucket.layout import JobLayout
 from tasks.engines.settings import ClaimSettings, settings_from_items
 from tasks.errors import BucketUnavailableError, ObjectNotFoundError, TaskInputError
+from tasks.inputs.job_inputs import inputs_from_tables
 from tasks.jobs.claims import USED_CLAIMS, ClaimsCache, begin_claims, confident_rows
-from tasks.jobs.inputs import inputs_from_tables
 from tasks.jobs.run_attempt import Attempt
 from tasks.jobs.submit import Submission, new_job_id
 from tasks.jobs.task_inputs import SurveyCache

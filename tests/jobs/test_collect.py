@@ -11,15 +11,15 @@ from tasks.bucket.checksum import crc32c_from_bytes
 from tasks.bucket.layout import JobLayout
 from tasks.engines.tables import RECOVERED_ORBIT_MEMBERS, RECOVERED_ORBITS
 from tasks.errors import BadInputError, BucketUnavailableError
-from tasks.jobs import results
-from tasks.jobs.ades_file import AdesFiles
 from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.collect import collect_outputs
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.results import collect_results
 from tasks.records.ids import JobId
 from tasks.records.manifest import Manifest
 from tasks.records.status import OutputObject, Status
+from tasks.results import job_results as results
+from tasks.results.ades_file import AdesFiles
+from tasks.results.job_results import collect_results
 from tests.services.small_disk import small_disk
 from tests.support.buckets import FakeBucket
 from tests.support.jobs import NOW

@@ -7,8 +7,8 @@ import pytest
 from tasks.broker.protocol import OutgoingMessage
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismatchError, MessageNotPublishedError
-from tasks.jobs.csv_text import csv_from_table
-from tasks.jobs.inputs import InputFiles, JobInputs, read_inputs
+from tasks.inputs.csv_text import csv_from_table
+from tasks.inputs.job_inputs import InputFiles, JobInputs, read_inputs
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.submit import Submission, SubmitSteps, batches, new_job_id, submit_job
 from tasks.records.message import message_from_bytes

@@ -11,8 +11,8 @@ from tasks.bucket.layout import INTAKES_PREFIX, IntakeLayout, JobLayout, error_o
 from tasks.bucket.store import ObjectInfo
 from tasks.engines.settings import settings_from_items
 from tasks.errors import MessageNotPublishedError
-from tasks.jobs.config_file import csv_from_settings
-from tasks.jobs.csv_text import csv_from_table
+from tasks.inputs.config_file import csv_from_settings
+from tasks.inputs.csv_text import csv_from_table
 from tasks.jobs.delete import delete_job
 from tasks.jobs.find_jobs import find_jobs
 from tasks.jobs.incoming_tables import find_tables

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.jobs.ades_file import obs_time
+from tasks.results.ades_file import obs_time
 from tests.bench.cases import CASES
 from tests.bench.survey import generate_survey
 

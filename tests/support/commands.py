@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows import command_line
+from flows.terminal import command_line
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from tasks.engines.demo import DemoProblem, demo_problem
 from tasks.engines.settings import EngineSettings, settings_from_items
-from tasks.jobs.inputs import JobInputs, inputs_from_tables
+from tasks.inputs.job_inputs import JobInputs, inputs_from_tables
 
 ONE_BLOCK_A_WEEK = {"range_and_shift.exposures_per_block": "20"}
 

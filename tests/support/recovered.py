@@ -9,7 +9,7 @@ from tasks.engines.interface import STAGES, LinkingProblem
 from tasks.engines.registry import engine_by_name
 from tasks.engines.settings import EngineSettings
 from tasks.engines.tables import OBJECT_ID
-from tasks.jobs.merge_results import FOUND_BY, MergedResults
+from tasks.results.merge_results import FOUND_BY, MergedResults
 from tests.support.job_inputs import observations_of, orbits_of, whole_demo
 
 OBJECTS = ("Hebe", "Eros", "Agamemnon")

@@ -19,7 +19,7 @@ from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_setti
 from tasks.broker.protocol import OutgoingMessage, QueueDepth
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BrokerUnavailableError
-from tasks.jobs.inputs import JobInputs
+from tasks.inputs.job_inputs import JobInputs
 from tasks.jobs.submit import Submission, SubmitSteps, submit_job
 from tasks.jobs.task_changes import change_task
 from tasks.records.ids import JobId, TaskId

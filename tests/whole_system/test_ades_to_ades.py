@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from tasks.jobs.observations_file import read_detections
-from tasks.jobs.readers.ades_psv import PsvSource
+from tasks.inputs.observations_file import read_detections
+from tasks.inputs.readers.ades_psv import PsvSource
 from tests.support.ades_schema import schema_faults
 from tests.support.ades_survey import ades_survey
 

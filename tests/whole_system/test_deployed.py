@@ -25,7 +25,7 @@ from tasks import linked_runs
 from tasks.broker.connect import open_publisher
 from tasks.bucket.directory import DirectoryBucket
 from tasks.bucket.layout import JobLayout
-from tasks.jobs.csv_text import csv_from_table
+from tasks.inputs.csv_text import csv_from_table
 from tasks.records.ids import JobId
 from tests.flow_runs.test_deployments import deploy_all
 from tests.services.prefect_server import configured

@@ -25,9 +25,9 @@ from tasks.engines.tables import (
     RECOVERED_ORBITS,
     TEST_ORBITS,
 )
-from tasks.jobs.config_file import csv_from_settings
-from tasks.jobs.csv_text import csv_from_table
-from tasks.jobs.inputs import JobInputs
+from tasks.inputs.config_file import csv_from_settings
+from tasks.inputs.csv_text import csv_from_table
+from tasks.inputs.job_inputs import JobInputs
 from tasks.records.ids import TaskId
 
 N_OBJECTS = 12

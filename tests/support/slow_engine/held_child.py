@@ -3,8 +3,8 @@
 import os
 import sys
 
-from flows.attempt_show import finish_shows
 from flows.run_task import run_assignment, warm_up
+from flows.shown.attempt_show import finish_shows
 from tasks.jobs.run_attempt import Attempt
 from tasks.settings import settings_from_environment
 from tests.support.slow_engine.child import await_gate

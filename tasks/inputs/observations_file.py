@@ -1,0 +1,104 @@
+"""Observations: a person's file in any format that is known, checked block by block; and the bucket's canonical csv."""
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from tasks.errors import BadInputError
+from tasks.inputs.readers.ades_psv import PsvSource, is_ades_psv
+from tasks.inputs.readers.ades_xml import XmlSource, is_ades_xml
+from tasks.inputs.readers.blocks import Source
+from tasks.inputs.readers.csv_blocks import CsvSource
+from tasks.inputs.readers.detections import THOR_COLUMNS, Detections, ObservationColumns
+from tasks.inputs.readers.obs80 import Obs80Source, is_obs80
+from tasks.inputs.readers.parquet_blocks import ParquetSource
+from tasks.inputs.readers.reading import Reading
+from tasks.inputs.table_file import PARQUET_SUFFIXES, open_file
+
+START_BYTES = 4096
+"""So much of a file tells its format."""
+
+
+@dataclass(frozen=True)
+class ObservationsFormat:
+    """What a config says of the file of observations, its keys `columns.*`."""
+
+    columns: ObservationColumns = THOR_COLUMNS
+    #: File of adam-core's `Exposures`; None: exposures.parquet beside the detections.
+    exposures: Path | None = None
+    #: Whether uncertainties that are missing are filled in by observatory; a config with a default of its own does not.
+    fills_uncertainties: bool = True
+
+
+@contextmanager
+def opened_observations(path: Path, form: ObservationsFormat = ObservationsFormat()) -> Iterator[Reading]:
+    """Open a file of detections: ADES (PSV, XML), 80 columns, adam-core's parquet, or a csv or parquet table.
+
+    The format is told by what is in the file. Uncertainties that are missing are filled in by observatory.
+
+    Raises
+    ------
+    BadInputError
+        If it can't be read.
+    """
+    with open_file(path) as file:
+        if path.suffix.lower() in PARQUET_SUFFIXES:
+            source: Source = ParquetSource(path, form.columns, form.exposures)
+        else:
+            source = source_of_text(file, str(path), form.columns)
+        yield Reading(source, fills_uncertainties=form.fills_uncertainties)
+
+
+def source_of_text(file: BinaryIO, name: str, columns: ObservationColumns) -> Source:
+    """Return the reader for a file of text, by how it begins."""
+    start = file.read(START_BYTES)
+    if is_ades_psv(start) or is_ades_xml(start):
+        _refuse_mapping(dataclasses.replace(columns, object_id=THOR_COLUMNS.object_id), name=name)
+        kind = PsvSource if is_ades_psv(start) else XmlSource
+        return kind(file, name, columns.object_id)
+    if is_obs80(start):
+        _refuse_mapping(columns, name=name)
+        return Obs80Source(file, name)
+    return CsvSource(file, name, columns)
+
+
+def read_detections(path: Path, form: ObservationsFormat = ObservationsFormat()) -> Detections:
+    """Return the detections of a file as one table; see `opened_observations`.
+
+    Raises
+    ------
+    BadInputError
+        For the first thing that is wrong with the file.
+    """
+    with opened_observations(path, form) as reading:
+        return _whole(reading)
+
+
+def read_observations(path: Path) -> pa.Table:
+    """Return the detections of a file as rows of `tables.OBSERVATIONS`; see `read_detections`."""
+    return read_detections(path).table
+
+
+def observations_from_csv(body: bytes | BinaryIO, *, name: str) -> pa.Table:
+    """Return the observations of a csv that lies in the bucket as `name`; checked like a person's file."""
+    file = io.BytesIO(body) if isinstance(body, bytes) else body
+    return _whole(Reading(CsvSource(file, name, THOR_COLUMNS), fills_uncertainties=False)).table
+
+
+def _whole(reading: Reading) -> Detections:
+    blocks = list(reading.results(lambda table: table))
+    return Detections(pa.concat_tables(blocks), reading.notes)
+
+
+def _refuse_mapping(columns: ObservationColumns, *, name: str) -> None:
+    if columns != THOR_COLUMNS:
+        raise BadInputError(
+            f"Cannot use {name}: the config names columns (columns.*), but the file is ADES or has 80 columns, whose "
+            "columns are given. Leave those keys out, but columns.object_id of ADES."
+        )

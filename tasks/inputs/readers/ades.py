@@ -1,0 +1,87 @@
+"""ADES, the Astrometry Data Exchange Standard: what its columns mean, whether they came as PSV or XML.
+
+Units are the standard's: degrees, arcseconds (rmsRA is of RA cos(Dec)), ISO times in UTC.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.inputs.readers.blocks import Block
+from tasks.inputs.readers.detections import ObservationColumns
+from tasks.inputs.table_file import TableFile
+
+ID_COLUMNS = ("obsID", "obsSubID")
+"""Columns that may hold ids, the Minor Planet Center's and the observer's; the first that has one in each row."""
+
+
+NO_POSITION = "have no ra and dec of their own (radar or occultation)"
+DEPRECATED = "are marked as deprecated"
+"""Why rows are left out."""
+
+REQUIRED = ["stn", "obsTime", "ra", "dec"]
+
+
+@dataclass
+class AdesIds:
+    """Which columns of ids have one in every usable row, as far as the file was looked at."""
+
+    names: list[str] = field(default_factory=lambda: list(ID_COLUMNS))
+
+    def look_at(self, file: TableFile) -> None:
+        """Look at some rows of the file, or all."""
+        usable, _ = usable_rows(file)
+        self.names = [name for name in self.names if usable.has(name) and usable.strings(name).null_count == 0]
+
+    @property
+    def chosen(self) -> str:
+        """The column to use; empty: none is whole."""
+        return self.names[0] if self.names else ""
+
+
+def columns_of_ades(names: Sequence[str], *, obs_id: str, object_id: str) -> ObservationColumns:
+    """Return what the standard's columns mean, of a file that has these.
+
+    No designation is taken for the truth unless `object_id` names its column: a file may name some objects only.
+    """
+    return ObservationColumns(
+        obs_id=obs_id,
+        time="obsTime",
+        time_format="iso",
+        ra="ra",
+        dec="dec",
+        ra_sigma="rmsRA" if "rmsRA" in names else "",
+        dec_sigma="rmsDec" if "rmsDec" in names else "",
+        sigma_unit="arcsec",
+        observatory_code="stn",
+        mag="mag",
+        mag_sigma="rmsMag",
+        filter="band",
+        exposure_id="",
+        night_id="",
+        object_id=object_id,
+    )
+
+
+def usable_rows(file: TableFile) -> tuple[TableFile, dict[str, int]]:
+    """Leave out rows without a position of their own and deprecated ones; return how many, by why."""
+    no_position = pc.and_(pc.is_null(file.strings("ra")), pc.is_null(file.strings("dec")))
+    deprecated = (
+        pc.invert(pc.is_null(file.strings("deprecated")))
+        if file.has("deprecated")
+        else pa.array(np.zeros(len(file.table), dtype=bool))
+    )
+    counts = {
+        NO_POSITION: pc.sum(no_position).as_py() or 0,
+        DEPRECATED: pc.sum(pc.and_not(deprecated, no_position)).as_py() or 0,
+    }
+    return file.where(pc.invert(pc.or_(no_position, deprecated))), counts
+
+
+def ades_block(file: TableFile, columns: ObservationColumns) -> Block:
+    """Return the optical detections of some rows of an ADES table with the standard's column names, all text."""
+    usable, left_out = usable_rows(file)
+    return Block(usable, columns, n_read=len(file.table), left_out=left_out)

@@ -1,0 +1,207 @@
+"""What a reader gives, and the columns of a file from which it is made."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
+from tasks.engines.time_scales import TimeScale
+from tasks.errors import BadInputError
+from tasks.inputs.observatories import located_observatory_codes
+from tasks.inputs.readers.times import TimeFormat, mjd_utc_of
+from tasks.inputs.table_file import ANY_NUMBER, Range, TableFile
+
+RA_HOURS = Range(0, 24, "hours in [0, 24)", high_is_in=False)
+RA_DEG = Range(0, 360, "degrees in [0, 360)", high_is_in=False)
+DEC_DEG = Range(-90, 90, "degrees in [-90, 90]")
+MAG_SIGMA = Range(0, np.inf, "a number of at least 0", high_is_in=False)
+
+AngleUnit = Literal["deg", "hours"]
+SigmaUnit = Literal["deg", "arcsec"]
+
+DEG_PER_SIGMA_UNIT: Mapping[SigmaUnit, float] = {"deg": 1.0, "arcsec": 1.0 / 3600.0}
+
+MOST_SIGMA_DEG = 10.0
+"""An uncertainty above it is in another unit."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detections of a file."""
+
+    #: Rows of `tables.OBSERVATIONS`, checked, in the order of the file.
+    table: pa.Table
+    #: What was left out or filled in, in words for people, with counts. Empty: the file as it is.
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ObservationColumns:
+    """Which columns of a file hold what, by the file's own names; empty: the file has no such column.
+
+    The defaults are THOR v1.2's. The keys `columns.*` of a config name others.
+    """
+
+    #: Unique id of a detection; empty: ids are made of the numbers of the rows.
+    obs_id: str = "obs_id"
+    time: str = "mjd_utc"
+    #: mjd, jd or iso (such as 2026-11-25T03:04:05.678Z).
+    time_format: TimeFormat = "mjd"
+    #: utc, tai, tt or tdb.
+    time_scale: TimeScale = "utc"
+    ra: str = "RA_deg"
+    #: Of the right ascension: deg or hours.
+    ra_unit: AngleUnit = "deg"
+    dec: str = "Dec_deg"
+    #: 1-sigma uncertainty of RA cos(Dec).
+    ra_sigma: str = "RA_sigma_deg"
+    dec_sigma: str = "Dec_sigma_deg"
+    #: Of both uncertainties: deg or arcsec.
+    sigma_unit: SigmaUnit = "deg"
+    observatory_code: str = "observatory_code"
+    #: One code for all rows, in place of a column.
+    observatory: str = ""
+    mag: str = "mag"
+    mag_sigma: str = "mag_sigma"
+    filter: str = "filter"
+    exposure_id: str = "exposure_id"
+    night_id: str = "night_id"
+    #: The truth, where it is known: results are judged by it.
+    object_id: str = "object_id"
+
+    @property
+    def required(self) -> list[str]:
+        """Names of the columns that the file must have."""
+        place = [] if self.observatory else [self.observatory_code]
+        truth = (
+            [self.object_id] if self.object_id != OBJECT_ID.name else []
+        )  # named by somebody: not there by a mistake
+        named = (self.obs_id, self.time, self.ra, self.dec, self.ra_sigma, self.dec_sigma, *place, *truth)
+        return [name for name in named if name]
+
+
+THOR_COLUMNS = ObservationColumns()
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "time_format": get_args(TimeFormat),
+    "time_scale": get_args(TimeScale),
+    "ra_unit": get_args(AngleUnit),
+    "sigma_unit": get_args(SigmaUnit),
+}
+
+_MUST_BE_NAMED = ("time", "ra", "dec")
+
+
+def columns_from_items(items: Mapping[str, str], *, name: str) -> ObservationColumns:
+    """Return the columns that the keys of a config name (without their prefix `columns.`).
+
+    Parameters
+    ----------
+    name
+        Of the config, for messages.
+
+    Raises
+    ------
+    BadInputError
+        For a key that is none, or a value that is not one of its choices.
+    """
+    known = [field.name for field in dataclasses.fields(ObservationColumns)]
+    for key, value in items.items():
+        if key not in known:
+            raise BadInputError(
+                f"Cannot use {name}: unknown key 'columns.{key}', expected one of "
+                f"{', '.join(f'columns.{each}' for each in known)}. Correct the file and submit again."
+            )
+        choices = _CHOICES.get(key)
+        if choices and value not in choices:
+            raise BadInputError(
+                f"Cannot use {name}: 'columns.{key}' is {value!r}, expected {', '.join(choices)}. "
+                "Correct the file and submit again."
+            )
+        if key in _MUST_BE_NAMED and not value:
+            raise BadInputError(f"Cannot use {name}: 'columns.{key}' is empty, expected the name of a column.")
+    return dataclasses.replace(THOR_COLUMNS, **items)  # type: ignore[arg-type] # checked against the choices above
+
+
+def detections_of_block(file: TableFile, columns: ObservationColumns = THOR_COLUMNS) -> pa.Table:
+    """Return the rows of `tables.OBSERVATIONS` that these columns of a file hold; others are left out, but the truth.
+
+    Everything is checked that can be seen in these rows alone: not whether an id is there a second time.
+
+    Raises
+    ------
+    BadInputError
+        For the first thing that is wrong.
+    """
+    found = {
+        "obs_id": file.required_strings(columns.obs_id) if columns.obs_id else made_ids(file),
+        "mjd_utc": mjd_utc_of(file, columns.time, columns.time_format, columns.time_scale),
+        "RA_deg": _right_ascensions(file, columns),
+        "Dec_deg": file.numbers(columns.dec, DEC_DEG),
+        "RA_sigma_deg": _sigmas(file, columns.ra_sigma, columns.sigma_unit),
+        "Dec_sigma_deg": _sigmas(file, columns.dec_sigma, columns.sigma_unit),
+        "observatory_code": _observatories(file, columns),
+        "mag": _optional_numbers(file, columns.mag, ANY_NUMBER),
+        "mag_sigma": _optional_numbers(file, columns.mag_sigma, MAG_SIGMA),
+        "filter": _optional_strings(file, columns.filter),
+        "exposure_id": _optional_strings(file, columns.exposure_id),
+        "night_id": _optional_strings(file, columns.night_id),
+    }
+    table = pa.table(found, schema=OBSERVATIONS)
+    has_truth = columns.object_id and file.has(columns.object_id)
+    return table.append_column(OBJECT_ID, file.strings(columns.object_id)) if has_truth else table
+
+
+def made_ids(file: TableFile) -> pa.Array:
+    """Return an id for each row of a file that has none: row-1, row-2, or line-N where a file counts lines."""
+    if file.lines is None:
+        first = 1 + file.rows_before
+        return pa.array([f"row-{row}" for row in range(first, first + len(file.table))], pa.string())
+    return pa.array([f"{file.unit}-{number}" for number in file.lines], pa.string())
+
+
+def _right_ascensions(file: TableFile, columns: ObservationColumns) -> pa.Array:
+    if columns.ra_unit == "hours":
+        return pc.multiply(file.numbers(columns.ra, RA_HOURS), 15.0)
+    return file.numbers(columns.ra, RA_DEG)
+
+
+def _sigmas(file: TableFile, name: str, unit: SigmaUnit) -> pa.Array:
+    if not name:
+        return pa.nulls(len(file.table), pa.float64())
+    scale = DEG_PER_SIGMA_UNIT[unit]
+    most = MOST_SIGMA_DEG / scale
+    said = {"deg": "degrees", "arcsec": "arcseconds"}[unit]
+    allowed = Range(0, most, f"{said}, more than 0 and at most {most:g}", low_is_in=False)
+    values = file.numbers_or_null(name, allowed)
+    return values if unit == "deg" else pc.multiply(values, scale)
+
+
+def _observatories(file: TableFile, columns: ObservationColumns) -> pa.Array:
+    known = located_observatory_codes()
+    expected = "the Minor Planet Center's code of an observatory on the Earth, such as '070' or 'X05'"
+    if columns.observatory:
+        if columns.observatory not in known:
+            raise BadInputError(
+                f"Cannot use {file.name}: 'columns.observatory' is {columns.observatory!r}, expected {expected}."
+            )
+        return pa.array([columns.observatory] * len(file.table), pa.string())
+    codes = file.required_strings(columns.observatory_code)
+    unknown = [code for code in codes.unique().to_pylist() if code not in known]
+    file.refuse_rows(columns.observatory_code, pc.is_in(codes, pa.array(unknown, pa.string())), expected)
+    return codes
+
+
+def _optional_numbers(file: TableFile, name: str, allowed: Range) -> pa.Array:
+    if not name or not file.has(name):
+        return pa.nulls(len(file.table), pa.float64())
+    return file.numbers_or_null(name, allowed)
+
+
+def _optional_strings(file: TableFile, name: str) -> pa.Array:
+    return file.strings(name) if name and file.has(name) else pa.nulls(len(file.table), pa.string())

@@ -1,0 +1,200 @@
+"""The Minor Planet Center's 80 columns: one optical observation a line, from an observatory on the ground.
+
+Columns, from 1: 15 how it was made, 16-32 time (UTC), 33-44 RA (hours), 45-56 Dec (degrees), 66-70 magnitude, 71 band,
+78-80 observatory. The format holds no uncertainties.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.errors import BadInputError
+from tasks.inputs.observatories import located_observatory_codes
+from tasks.inputs.readers.blocks import Block
+from tasks.inputs.readers.detections import ObservationColumns
+from tasks.inputs.readers.row_blocks import BLOCK_BYTES, LongRowError, row_blocks
+from tasks.inputs.table_file import TableFile
+
+LENGTH = 80
+
+MOVING_OBSERVERS = {
+    "S": "from a spacecraft",
+    "s": "from a spacecraft",
+    "R": "by radar",
+    "r": "by radar",
+    "V": "from a roving observer",
+    "v": "from a roving observer",
+}
+"""Marks in column 15 of lines that cannot be used."""
+
+REPLACED = "Xx"
+"""Marks in column 15 of discovery observations that were replaced by better ones."""
+
+TIME = re.compile(r"(\d{4}) (\d\d) (\d\d(?:\.\d*)?) *")
+RA = re.compile(r"(\d\d) (\d\d(?:\.\d*)?)(?: (\d\d(?:\.\d*)?))? *")
+DEC = re.compile(r"([+-]\d\d) (\d\d(?:\.\d*)?)(?: (\d\d(?:\.\d*)?))? *")
+MAGNITUDE = re.compile(r" *(\d{1,2}(?:\.\d*)?) *")
+
+OF_LINE = re.compile(rb"[^\r\n]{14}[^\r\n]\d{4} \d\d \d\d")
+"""What the beginning of a line of 80 columns looks like."""
+
+COLUMNS = ObservationColumns(obs_id="", ra_sigma="", dec_sigma="", exposure_id="", night_id="", object_id="")
+
+FIRST_YEAR, LAST_YEAR = 1800, 2199
+
+MJD_ORDINAL = 678576
+"""Python's ordinal of 1858-11-17, MJD 0."""
+
+
+class Observation(NamedTuple):
+    """One line."""
+
+    line: int
+    mjd_utc: float
+    ra_deg: float
+    dec_deg: float
+    mag: float | None
+    band: str | None
+    code: str
+
+
+def is_obs80(start: bytes) -> bool:
+    """Tell whether a file that begins with these bytes has the Minor Planet Center's 80 columns."""
+    return OF_LINE.match(start.lstrip(b"\r\n")) is not None
+
+
+@dataclass(frozen=True)
+class Obs80Source:
+    """A file of 80-column lines; ids are made of the numbers of the lines."""
+
+    file: BinaryIO
+    name: str
+    block_bytes: int = BLOCK_BYTES
+    unit: str = "lines"
+
+    def blocks(self, pool: Executor) -> Iterator[Block]:  # noqa: ARG002 (Python parses it, one line after the other)
+        """Yield the lines in blocks; see `Source`. The first line that is not as it should be is refused."""
+        self.file.seek(0)
+        first_line = 1
+        try:
+            for piece in row_blocks(self.file, block_bytes=self.block_bytes):
+                lines = piece.decode("ascii", "surrogateescape").splitlines()
+                yield self._block(lines, first_line)
+                first_line += len(lines)
+        except LongRowError:
+            raise BadInputError(
+                f"Cannot use {self.name}: a line below line {first_line - 1} has no end, expected {LENGTH} columns. "
+                "Correct the file and submit again."
+            ) from None
+
+    def _block(self, lines: list[str], first_line: int) -> Block:
+        left_out = sum(len(line) >= LENGTH and line[14] in REPLACED for line in lines)
+        observations = list(_observations(lines, self.name, first_line))
+        numbers = np.array([each.line for each in observations], dtype=np.int64)
+        return Block(
+            TableFile(self.name, _table(observations), numbers),
+            COLUMNS,
+            n_read=len(lines),
+            left_out={"were replaced by others": left_out},
+        )
+
+
+def _observations(lines: list[str], name: str, first_line: int) -> Iterator[Observation]:
+    known = located_observatory_codes()
+    for number, line in enumerate(lines, first_line):
+        if not line.strip():
+            continue
+        if not line.isascii():
+            raise BadInputError(
+                f"Cannot read {name}: line {number} is {line[:LENGTH]!r}. Expected lines of {LENGTH} ASCII characters."
+            )
+        if len(line.rstrip()) != LENGTH:
+            raise BadInputError(
+                f"Cannot use {name}: line {number} has {len(line.rstrip())} columns, expected {LENGTH}. "
+                "Correct the file and submit again."
+            )
+        if line[14] in MOVING_OBSERVERS:
+            raise _error(
+                name, number, line, (15, 15), f"an observation from the ground, not {MOVING_OBSERVERS[line[14]]}"
+            )
+        if line[14] in REPLACED:
+            continue
+        if line[77:80] not in known:
+            raise _error(name, number, line, (78, 80), "the code of an observatory on the Earth")
+        yield Observation(
+            line=number,
+            mjd_utc=_mjd_utc(name, number, line),
+            ra_deg=_angle(name, number, line, (33, 44), RA, 24.0) * 15.0,
+            dec_deg=_angle(name, number, line, (45, 56), DEC, 90.0),
+            mag=_magnitude(name, number, line),
+            band=line[70].strip() or None,
+            code=line[77:80],
+        )
+
+
+def _mjd_utc(name: str, number: int, line: str) -> float:
+    found = TIME.fullmatch(line[15:32])
+    expected = "a time such as 2026 11 25.12345, years 1800 to 2200"
+    if found is None:
+        raise _error(name, number, line, (16, 32), expected)
+    year, month, day = int(found[1]), int(found[2]), float(found[3])
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise _error(name, number, line, (16, 32), expected)
+    try:
+        ordinal = dt.date(year, month, int(day)).toordinal()
+    except ValueError:
+        raise _error(name, number, line, (16, 32), expected) from None
+    # The fraction as it is written: a whole day taken off a number of two digits loses nothing.
+    return ordinal - MJD_ORDINAL + (day - int(day))
+
+
+def _angle(name: str, number: int, line: str, place: tuple[int, int], pattern: re.Pattern[str], limit: float) -> float:
+    """Return hours or degrees of a sexagesimal field; minutes may have decimals in place of seconds."""
+    found = pattern.fullmatch(line[place[0] - 1 : place[1]])
+    expected = "hours 00-23, minutes and seconds" if pattern is RA else "degrees with a sign, minutes and seconds"
+    if found is None:
+        raise _error(name, number, line, place, expected)
+    whole, minutes, seconds = abs(int(found[1])), float(found[2]), float(found[3] or 0.0)
+    value = whole + minutes / 60.0 + seconds / 3600.0
+    is_outside = value >= limit if pattern is RA else value > limit
+    if minutes >= 60.0 or seconds >= 60.0 or is_outside:  # noqa: PLR2004 (sixty minutes, sixty seconds)
+        raise _error(name, number, line, place, expected)
+    return -value if found[1].startswith("-") else value
+
+
+def _magnitude(name: str, number: int, line: str) -> float | None:
+    field = line[65:70]
+    if not field.strip():
+        return None
+    found = MAGNITUDE.fullmatch(field)
+    if found is None:
+        raise _error(name, number, line, (66, 70), "a magnitude, or nothing")
+    return float(found[1])
+
+
+def _error(name: str, number: int, line: str, place: tuple[int, int], expected: str) -> BadInputError:
+    first, last = place
+    where = f"column {first}" if first == last else f"columns {first}-{last}"
+    return BadInputError(
+        f"Cannot use {name}: line {number}, {where} is {line[first - 1 : last]!r}, expected {expected}. "
+        "Correct the file and submit again."
+    )
+
+
+def _table(observations: list[Observation]) -> pa.Table:
+    return pa.table(
+        {
+            COLUMNS.time: pa.array([each.mjd_utc for each in observations], pa.float64()),
+            COLUMNS.ra: pa.array([each.ra_deg for each in observations], pa.float64()),
+            COLUMNS.dec: pa.array([each.dec_deg for each in observations], pa.float64()),
+            COLUMNS.observatory_code: pa.array([each.code for each in observations], pa.string()),
+            COLUMNS.mag: pa.array([each.mag for each in observations], pa.float64()),
+            COLUMNS.filter: pa.array([each.band for each in observations], pa.string()),
+        }
+    )

@@ -1,0 +1,87 @@
+"""Times as files have them, to MJD UTC."""
+
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.engines.time_scales import TimeScale, mjd_between_scales
+from tasks.inputs.table_file import Range, TableFile
+
+TimeFormat = Literal["mjd", "jd", "iso"]
+
+FIRST_MJD, LAST_MJD = -21504.0, 124593.0
+"""Years 1800 to 2200."""
+
+MJD_UTC = Range(FIRST_MJD, LAST_MJD, "an MJD between -21504 and 124593 (years 1800 to 2200; not a Julian date)")
+
+JD_OF_MJD_0 = 2400000.5
+
+JD = Range(
+    FIRST_MJD + JD_OF_MJD_0,
+    LAST_MJD + JD_OF_MJD_0,
+    "a Julian date between 2378496.5 and 2524593.5 (years 1800 to 2200)",
+)
+
+ISO_EXPECTED = "a time such as 2026-11-25T03:04:05.678Z"
+
+ISO_PATTERN = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z?$"
+
+MJD_OF_UNIX_0 = 40587
+
+NANOSECONDS_PER_DAY = 86_400_000_000_000
+
+FIRST_UTC_MJD = 36934.0
+"""1960-01-01: before it there was no UTC to which another scale could be converted."""
+
+
+def mjd_utc_of(file: TableFile, name: str, time_format: TimeFormat, time_scale: TimeScale) -> pa.Array:
+    """Return the times of a column as MJD UTC.
+
+    Raises
+    ------
+    BadInputError
+        If a value is not a time of that format, or out of range.
+    """
+    if time_format == "iso":
+        mjd = _mjd_of_iso(file, name)
+    elif time_format == "jd":
+        mjd = pc.subtract(file.numbers(name, JD), JD_OF_MJD_0)
+    else:
+        mjd = file.numbers(name, MJD_UTC)
+    if time_scale == "utc":
+        return mjd
+    too_early = f"a time after 1960: before it, {time_scale.upper()} cannot be converted to UTC"
+    file.refuse_rows(name, pc.less(mjd, FIRST_UTC_MJD), too_early)
+    return pa.array(mjd_between_scales(mjd.to_numpy(zero_copy_only=False), from_scale=time_scale, to_scale="utc"))
+
+
+def _mjd_of_iso(file: TableFile, name: str) -> pa.Array:
+    file.checks.begin()
+    if file.table[name].type != pa.string():
+        raise file.error(name, 0, file.table[name][0].as_py(), f"text: {ISO_EXPECTED}")
+    text = pc.utf8_trim_whitespace(file.required_strings(name))
+    file.refuse_rows(name, pc.invert(pc.match_substring_regex(text, ISO_PATTERN)), ISO_EXPECTED)
+    bare = pc.utf8_rtrim(text, characters="Z")
+    file.checks.begin()
+    try:
+        instants = bare.cast(pa.timestamp("ns"))
+    except pa.ArrowInvalid:
+        # The cast does not say which row it could not read.
+        row = next(row for row, value in enumerate(bare) if not _is_instant(value))
+        raise file.error(name, row, text[row].as_py(), ISO_EXPECTED) from None
+    nanoseconds = instants.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    days, rest = np.divmod(nanoseconds, NANOSECONDS_PER_DAY)
+    mjd = pa.array(days + MJD_OF_UNIX_0 + rest / NANOSECONDS_PER_DAY)
+    outside = pc.or_(pc.less(mjd, FIRST_MJD), pc.greater(mjd, LAST_MJD))
+    file.refuse_rows(name, outside, "a time in the years 1800 to 2200")
+    return mjd
+
+
+def _is_instant(text: pa.StringScalar) -> bool:
+    try:
+        text.cast(pa.timestamp("ns"))
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""What a client has at the end, in one directory: outputs of each task, merged tables, pictures and a report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from tasks.bucket.layout import JobLayout
+from tasks.bucket.store import Bucket
+from tasks.engines.settings import ClusterAndLinkSettings, settings_from_items
+from tasks.errors import ObjectNotFoundError
+from tasks.inputs.ades_settings import checked_ades, without_ades
+from tasks.inputs.config_file import items_from_csv
+from tasks.inputs.csv_text import csv_from_table
+from tasks.jobs.checkpoints import parquet_from_table
+from tasks.jobs.collect import CollectedTask, collect_outputs, remove_file, write_whole
+from tasks.jobs.monitor import JobWatch
+from tasks.jobs.output_files import without_row_numbers
+from tasks.records.manifest import Manifest
+from tasks.results.adam_core_tables import adam_core_members, adam_core_orbits
+from tasks.results.ades_file import AdesFiles, ades_files
+from tasks.results.completeness import FILES as JUDGED_FILES
+from tasks.results.completeness import Completeness, Figures, completeness_of
+from tasks.results.job_detections import JobDetections, read_job_detections
+from tasks.results.merge_results import MEMBERS_FILE, ORBITS_FILE, MergedResults, merge_results
+from tasks.results.orbit_plots import pictures_of_fits, pictures_of_orbits
+from tasks.results.plots import Picture
+from tasks.results.recovered_tables import complete_tables
+from tasks.results.report import REPORT_FILE, ReportMatter, files_beside, report_page
+from tasks.results.sky_map import picture_of_sky
+
+PLOTS = "plots"
+"""Directory of the pictures below the output."""
+
+FILES = {
+    f"{ORBITS_FILE}.csv": "recovered orbits, one row per object: state, covariance, elements, quality",
+    f"{ORBITS_FILE}.parquet": "the same",
+    f"{ORBITS_FILE}_adam_core.parquet": "the same objects as adam_core.orbits.Orbits",
+    f"{MEMBERS_FILE}.csv": "the detections of each recovered orbit, with residuals",
+    f"{MEMBERS_FILE}.parquet": "the same",
+    f"{MEMBERS_FILE}_adam_core.parquet": "the same as adam_core.orbit_determination.FittedOrbitMembers",
+}
+"""Files of merged results, with what each is; docs/outputs.md has their columns."""
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """What a person may ask of collecting."""
+
+    #: Config keys `ades.*`, checked; they go before those of the job.
+    ades: Mapping[str, str] = field(default_factory=dict)
+    #: Orbits of known objects, rows of `tables.TEST_ORBITS`; None: nothing is attributed.
+    catalogue: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class JobResults:
+    """The results of a job on this machine."""
+
+    output: Path
+    tasks: list[CollectedTask]
+    merged: MergedResults
+    pictures: list[Picture]
+    #: File names of reports for the Minor Planet Center, and sentences on what was not written.
+    ades: AdesFiles
+    #: Completeness and purity where the observations tell the truth; else empty.
+    truth: Figures = field(default_factory=dict)
+
+    @property
+    def report(self) -> Path:
+        """The page that shows all of it."""
+        return self.output / REPORT_FILE
+
+    @property
+    def orbits(self) -> Path:
+        """The table of recovered orbits."""
+        return self.output / f"{ORBITS_FILE}.csv"
+
+    @property
+    def plots(self) -> Path:
+        """The directory of the pictures."""
+        return self.output / PLOTS
+
+
+def collect_results(
+    watch: JobWatch, *, manifest: Manifest, output: Path, options: CollectOptions | None = None
+) -> JobResults:
+    """Download the outputs of every task that has come to an end, merge them, draw them and report them.
+
+    Order: outputs of the tasks, then the merged tables, the pictures, and last the report that links to them.
+    Twice: the same files again; what is there is not downloaded again.
+    """
+    options = options or CollectOptions()
+    config = _config_items(watch.bucket, watch.layout)
+    statuses = {task_id: watch.statuses[task_id] for task_id in watch.task_ids}
+    orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))
+    tasks = collect_outputs(watch.bucket, watch.layout, statuses=statuses, orbit_ids=orbit_ids, output=output)
+    merged = merge_results(task for task in tasks if task.status.state == "succeeded")
+    detections = read_job_detections(watch.bucket, watch.layout, merged.members["obs_id"])
+    merged = complete_tables(merged, detections, options.catalogue)
+    judged = completeness_of(detections, merged.members, settings=_what_is_findable(config))
+    _write_tables(merged, output)
+    for name, table in judged.tables.items():
+        write_whole(output / f"{name}.csv", csv_from_table(table))
+    pictures = _drawn(merged, detections, judged, output)
+    ades = ades_files(merged, _ades_items(config, options), job_id=manifest.job_id)
+    _write_ades(ades, output)
+    others = dict.fromkeys(ades.bodies, "the objects as ADES 2022, PSV") | (JUDGED_FILES if judged.tables else {})
+    matter = ReportMatter(
+        manifest=manifest,
+        config={**config, **options.ades},
+        tasks=tasks,
+        merged=merged,
+        detections=detections,
+        pictures=pictures,
+        totals=judged.totals,
+        files=files_beside(output, FILES | others),
+        notes=ades.notes,
+    )
+    write_whole(output / REPORT_FILE, report_page(matter))
+    return JobResults(output, tasks, merged, pictures, ades, judged.figures)
+
+
+def _drawn(merged: MergedResults, detections: JobDetections, judged: Completeness, output: Path) -> list[Picture]:
+    sky = picture_of_sky(detections, merged.members)
+    pictures = [
+        *([sky] if sky else []),
+        *pictures_of_orbits(merged.orbits),
+        *judged.pictures,
+        *pictures_of_fits(merged.orbits, merged.members),
+    ]
+    for each in pictures:
+        write_whole(output / PLOTS / f"{each.name}.png", each.png)
+        write_whole(output / PLOTS / f"{each.name}.svg", each.svg)
+    return pictures
+
+
+def _write_tables(merged: MergedResults, output: Path) -> None:
+    flat = {ORBITS_FILE: merged.orbits, MEMBERS_FILE: without_row_numbers(merged.members)}
+    for name, table in flat.items():
+        write_whole(output / f"{name}.csv", csv_from_table(table))
+    tables: dict[str, pa.Table] = flat | {
+        f"{ORBITS_FILE}_adam_core": adam_core_orbits(merged.orbits),
+        f"{MEMBERS_FILE}_adam_core": adam_core_members(merged.members),
+    }
+    for name, table in tables.items():
+        write_whole(output / f"{name}.parquet", parquet_from_table(table))
+
+
+def _write_ades(ades: AdesFiles, output: Path) -> None:
+    """Write the files, and remove those of an earlier collect that are no more: nobody shall send them."""
+    for path in output.glob("ades_*.psv"):
+        if path.name not in ades.bodies:
+            remove_file(path)
+    for name, body in ades.bodies.items():
+        write_whole(output / name, body)
+
+
+def _config_items(bucket: Bucket, layout: JobLayout) -> dict[str, str]:
+    """Return the job's settings as they lie in the bucket; none when somebody deleted them."""
+    try:
+        body = bucket.read(layout.config).body
+    except ObjectNotFoundError:
+        return {}
+    return items_from_csv(body, name=layout.config)
+
+
+def _what_is_findable(config: Mapping[str, str]) -> ClusterAndLinkSettings:
+    engine = {key: value for key, value in without_ades(config).items() if key.startswith("cluster_and_link.")}
+    return settings_from_items(engine).cluster_and_link
+
+
+def _ades_items(config: Mapping[str, str], options: CollectOptions) -> dict[str, str]:
+    return {**checked_ades(config, name="the job's config"), **options.ades}

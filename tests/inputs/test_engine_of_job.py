@@ -1,0 +1,42 @@
+"""The engine that a job's settings name, with the interpreter that this machine's settings name."""
+
+import sys
+
+import pytest
+
+from tasks.engines.settings import EngineSettings
+from tasks.errors import BadInputError, EngineUnavailableError
+from tasks.inputs.engine_of_job import engine_of_job
+from tasks.settings import settings_from_environment
+
+
+@pytest.fixture(autouse=True)
+def _settings_read_anew():
+    settings_from_environment.cache_clear()
+    yield
+    settings_from_environment.cache_clear()
+
+
+def test_the_builtin_engine_is_here():
+    assert engine_of_job(EngineSettings()).name == "builtin"
+
+
+def test_the_interpreter_of_upstream_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("THOR_PYTHON", sys.executable)  # an interpreter, but without upstream THOR
+
+    with pytest.raises(EngineUnavailableError) as asked:
+        engine_of_job(EngineSettings(engine="thor"))
+
+    assert sys.executable in str(asked.value)
+
+
+def test_without_an_interpreter_the_error_says_what_to_set(monkeypatch):
+    monkeypatch.delenv("THOR_PYTHON", raising=False)
+
+    with pytest.raises(EngineUnavailableError, match="THOR_PYTHON"):
+        engine_of_job(EngineSettings(engine="thor"))
+
+
+def test_an_unknown_engine_is_bad_input():
+    with pytest.raises(BadInputError, match="'magic'"):
+        engine_of_job(EngineSettings(engine="magic"))

@@ -1,0 +1,231 @@
+"""ADES files: what is in them is what was observed, they keep ADES's rules, and nothing in them is invented."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from adam_core.observations.ades import ADES_string_to_tables
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import BadInputError
+from tasks.inputs.ades_rules import faults_of_psv
+from tasks.inputs.ades_settings import checked_ades, settings_of_observatory
+from tasks.inputs.csv_text import csv_from_table
+from tasks.results.ades_file import ades_files, obs_time, position, small_number
+from tasks.results.job_detections import detections_from_csv
+from tasks.results.merge_results import MergedResults
+from tasks.results.recovered_tables import complete_tables
+from tests.jobs.test_collect import LAYOUT, collected
+from tests.support.buckets import FakeBucket
+from tests.support.recovered import merged_demo
+
+WHO = {
+    "ades.submitter.name": "J. Doe",
+    "ades.submitter.institution": "University of Somewhere",
+    "ades.observers.name": "A. Bee; C. Dee",
+    "ades.measurers.name": "J. Doe",
+    "ades.telescope.design": "reflector",
+    "ades.telescope.aperture": "8.4",
+    "ades.telescope.detector": "CCD",
+    "ades.mode": "CCD",
+    "ades.astCat": "Gaia3",
+}
+
+
+def completed(observations=None):
+    merged, own = merged_demo()
+    body = csv_from_table(own if observations is None else observations)
+    return complete_tables(merged, detections_from_csv(body, merged.members["obs_id"]))
+
+
+@pytest.fixture(scope="module")
+def psv():
+    return ades_files(completed(), WHO, job_id="survey-07").bodies["ades_X05.psv"].decode()
+
+
+def replaced(table, name, values):
+    column = table.column_names.index(name)
+    return table.set_column(column, name, pa.array(values, table.schema.field(name).type))
+
+
+def test_the_file_keeps_the_rules(psv):
+    assert faults_of_psv(psv) == []
+
+
+def test_adam_core_reads_the_detections_that_were_observed(psv):
+    tables = completed()
+    name_of = dict(zip(tables.orbits["orbit_id"].to_pylist(), tables.orbits["trkSub"].to_pylist(), strict=True))
+    used = {row["obs_id"]: row for row in tables.members.to_pylist() if row["outlier"] == 0}
+
+    contexts, observations = ADES_string_to_tables(psv)
+
+    assert contexts["X05"].submitter.name == "J. Doe"
+    assert contexts["X05"].observers == ["A. Bee", "C. Dee"]
+    assert contexts["X05"].telescope.aperture == 8.4
+    assert sorted(observations.obsSubID.to_pylist()) == sorted(used)
+    rows = [used[obs_id] for obs_id in observations.obsSubID.to_pylist()]
+    assert observations.trkSub.to_pylist() == [name_of[row["orbit_id"]] for row in rows]
+    # A millisecond; a tenth of the sigma of 0.1 arcsec; a hundredth of a magnitude.
+    np.testing.assert_allclose(observations.obsTime.mjd(), [r["mjd_utc"] for r in rows], rtol=0, atol=0.6e-3 / 86400)
+    np.testing.assert_allclose(observations.ra, [row["RA_deg"] for row in rows], rtol=0, atol=0.01 / 3600)
+    np.testing.assert_allclose(observations.dec, [row["Dec_deg"] for row in rows], rtol=0, atol=0.01 / 3600)
+    np.testing.assert_allclose(observations.rmsRACosDec, [row["RA_sigma_deg"] * 3600 for row in rows], rtol=1e-3)
+    np.testing.assert_allclose(observations.rmsDec, [row["Dec_sigma_deg"] * 3600 for row in rows], rtol=1e-3)
+    np.testing.assert_allclose(observations.mag, [row["mag"] for row in rows], rtol=0, atol=0.00501)
+    assert set(observations.band.to_pylist()) == {"V"}
+    assert set(observations.astCat.to_pylist()) == {"Gaia3"}
+
+
+def test_the_same_results_give_the_same_file(psv):
+    assert ades_files(completed(), WHO, job_id="survey-07").bodies["ades_X05.psv"].decode() == psv
+
+
+def test_without_names_nothing_is_invented_and_the_missing_keys_are_named():
+    some = {key: value for key, value in WHO.items() if key not in {"ades.observers.name", "ades.astCat"}}
+
+    files = ades_files(completed(), some, job_id="survey-07")
+
+    assert files.bodies == {}
+    assert len(files.notes) == 1
+    assert "X05" in files.notes[0]
+    assert re.findall(r"ades\.[\w.]+\w", files.notes[0]) == ["ades.observers.name", "ades.astCat"]
+
+
+def test_an_observatory_that_is_not_described_does_not_stop_the_others():
+    merged, observations = merged_demo()
+    first = set(merged.members.filter(pa.compute.equal(merged.members["orbit_index"], 0))["obs_id"].to_pylist())
+    codes = ["703" if obs_id in first else "X05" for obs_id in observations["obs_id"].to_pylist()]
+    who = {key.replace("ades.telescope", "ades.703.telescope"): value for key, value in WHO.items()}
+
+    files = ades_files(completed(replaced(observations, "observatory_code", codes)), who, job_id="survey-07")
+
+    assert list(files.bodies) == ["ades_703.psv"]
+    assert "observatory X05" in files.notes[0]
+    assert b"! mpcCode 703" in files.bodies["ades_703.psv"]
+
+
+def test_what_was_not_measured_stays_empty():
+    _, observations = merged_demo()
+    for name in ("RA_sigma_deg", "Dec_sigma_deg", "mag"):
+        observations = replaced(observations, name, [None] * len(observations))
+
+    files = ades_files(completed(observations), WHO, job_id="survey-07")
+
+    keywords = files.bodies["ades_X05.psv"].decode().partition("trkSub")[2].splitlines()[0]
+    assert not any(name in keywords for name in ("rmsRA", "rmsDec", "mag", "band"))
+    assert faults_of_psv(files.bodies["ades_X05.psv"].decode()) == []
+
+
+def test_a_magnitude_without_a_band_is_left_out_and_counted():
+    _, observations = merged_demo()
+    unknown = completed(replaced(observations, "filter", ["wide-open"] * len(observations)))
+
+    files = ades_files(unknown, WHO, job_id="survey-07")
+    named = ades_files(unknown, {**WHO, "ades.band.wide-open": "G"}, job_id="survey-07")
+
+    assert "63 of 63 magnitudes" in files.notes[0] or "64 of 64 magnitudes" in files.notes[0]
+    assert b"|band" not in files.bodies["ades_X05.psv"]
+    assert named.notes == []
+    assert b"|G" in named.bodies["ades_X05.psv"]
+
+
+def test_doubtful_objects_are_not_reported():
+    tables = completed()
+    flags = ["few_nights;loose_orbit", "loose_orbit", ""]
+    tables = MergedResults(replaced(tables.orbits, "quality_flags", flags), tables.members, tables.n_before)
+
+    files = ades_files(tables, WHO, job_id="survey-07")
+
+    names = tables.orbits["trkSub"].to_pylist()
+    assert [name in files.bodies["ades_X05.psv"].decode() for name in names] == [False, True, True]
+    assert "1 objects are left out" in files.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "instead", "fault"),
+    [
+        ("# version=2022", "# version=2017", "line 1"),
+        ("! mpcCode X05\n", "", "no observatory mpcCode"),
+        ("# telescope\n", "# scope\n", "no header record 'scope'"),
+        ("! detector CCD\n", "", "no telescope detector"),
+        ("|obsTime ", "|time    ", "no column obsTime"),
+        ("|X05|", "|X0|", "stn is 'X0'"),
+        ("|Gaia3", "|     ", "astCat is empty"),
+        ("Z|", "|", "obsTime"),
+        ("T", "T0123456", "trkSub"),
+        ("|V", "| ", "mag without band"),
+        ("|0.1000|", "|0.0000|", "rmsRA is '0.0000'"),
+    ],
+)
+def test_a_file_that_breaks_a_rule_is_told_which(psv, found, instead, fault):
+    header, table = psv.split("trkSub  ", 1)
+    body = "trkSub  " + table
+    broken = psv.replace(found, instead, 1) if found in header else header + body.replace(found, instead)
+
+    assert any(fault in each for each in faults_of_psv(broken)), faults_of_psv(broken)
+
+
+@pytest.mark.parametrize(
+    ("mjd_utc", "expected"),
+    [
+        (60000.0, "2023-02-25T00:00:00.000Z"),
+        (60000.5 + 1.0004e-3 / 86400, "2023-02-25T12:00:00.001Z"),
+        (60000.0 - 1e-10, "2023-02-25T00:00:00.000Z"),  # rounds up into the next day
+        (57753.999999, "2016-12-31T23:59:59.914Z"),
+        (51544.25, "2000-01-01T06:00:00.000Z"),
+    ],
+)
+def test_times_are_to_the_millisecond(mjd_utc, expected):
+    assert obs_time(mjd_utc) == expected
+
+
+@given(st.floats(0.0, 359.999), st.floats(1e-8, 1.0))
+def test_positions_lose_less_than_a_tenth_of_their_sigma_within_ades_nine_decimals(degrees, sigma):
+    text = position(degrees, sigma)
+
+    assert abs(float(text) - degrees) <= max(0.1 * sigma, 1e-9)
+    assert len(text.partition(".")[2]) <= 9
+
+
+@given(st.floats(0.0, 1e8))
+def test_small_numbers_fit_or_are_left_out(value):
+    text = small_number(value, width=7, decimals=4)
+
+    assert len(text) <= 7
+    assert text == "" or abs(float(text) - value) <= 0.51 * 10.0 ** -len(text.partition(".")[2])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("ades.submiter.name", "J. Doe", "there is no key 'ades.submiter.name'"),
+        ("ades.telescope.aperture", "8.4 m", "metres"),
+        ("ades.telescope.aperture", "0.0", "metres"),
+        ("ades.X05.mode", "a CCD", "kind of detector"),
+        ("ades.astCat", "Gaia DR3", "star catalogue"),
+        ("ades.observers.name", "A. Bee;;", "texts of 1 to 100"),
+        ("ades.submitter.name", "J. | Doe", "without '|'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused_with_what_was_expected(key, value, expected):
+    with pytest.raises(BadInputError, match=re.escape(expected)):
+        checked_ades({key: value}, name="who.csv")
+
+
+def test_an_observatorys_own_value_goes_before_the_general_one():
+    items = checked_ades({"ades.mode": "CCD", "ades.X05.mode": "CMO", "seed": "1"}, name="who.csv")
+
+    assert settings_of_observatory(items, "X05").values == {"mode": "CMO"}
+    assert settings_of_observatory(items, "703").values == {"mode": "CCD"}
+
+
+def test_files_of_an_earlier_collect_do_not_stay(tmp_path):
+    (tmp_path / "ades_703.psv").write_text("old")
+
+    results = collected(FakeBucket(), [], tmp_path)
+
+    assert list(tmp_path.glob("ades_*")) == []
+    assert results.ades.bodies == {}
+    assert LAYOUT.job_id in results.report.read_text()
