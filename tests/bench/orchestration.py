@@ -101,6 +101,7 @@ def rates(server: PrivatePrefect) -> dict[str, dict[str, float]]:
 def client(server: PrivatePrefect, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """Start a client process, and end it with the block."""
     folder.mkdir()
+    log = folder / "log"
     environment = {
         **os.environ,
         "PREFECT_API_URL": server.url,
@@ -109,16 +110,21 @@ def client(server: PrivatePrefect, folder: Path) -> Iterator["subprocess.Popen[s
         "OMP_NUM_THREADS": "1",
         "NUMBA_NUM_THREADS": "1",
     }
-    process = subprocess.Popen(
-        [*END_WITH_PARENT, sys.executable, "-m", "tests.bench.prefect_client", str(folder)],
-        cwd=REPOSITORY,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with log.open("wb") as printed:
+        process = subprocess.Popen(
+            [*END_WITH_PARENT, sys.executable, "-m", "tests.bench.prefect_client", str(folder)],
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=printed,
+            text=True,
+        )
     try:
         yield process
+    except RuntimeError as error:
+        error.add_note(log.read_text()[-2000:])
+        raise
     finally:
         process.kill()
         process.wait()
