@@ -127,7 +127,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = command_line.verb_parser(
         "orbits", "Chooses test orbits that cover the observed sky and time from a population, and writes them as csv."
     )
-    parser.add_argument("--observations", metavar="FILE", type=Path, required=True, help="detections, csv or parquet")
+    parser.add_argument(
+        "--observations", metavar="FILE", type=Path, required=True, help="detections, as for flows.submit"
+    )
     parser.add_argument(
         "--population",
         metavar="FILE",

@@ -80,8 +80,8 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         job_id: Names the job; empty: a new id. The id of an interrupted job, with the same inputs, goes on with it.
         observations: File of detections on the machine that runs this flow, in any of the formats of
             docs/formats/observations.md; None: the demo, 28 real objects.
-        orbits: File of test orbits, THOR's csv or parquet, one task each, or "auto": chosen to cover the observed sky;
-            None together with observations.
+        orbits: File of test orbits in any of the formats of docs/formats/test-orbits.md, one task each, or "auto":
+            chosen to cover the observed sky; None together with observations.
         number: How many test orbits to choose with "auto"; None: as many as cover nine in ten objects of each group.
         claim_observations: Leave out of later tasks the observations that earlier ones linked with confidence.
         config: File of settings, csv of key,value; None: the defaults.
@@ -206,9 +206,17 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "objects with JPL Horizons positions, on this machine alone.",
         epilog="An interrupted job goes on with the same command and its --job-id.",
     )
-    parser.add_argument("--observations", metavar="FILE", type=Path, help="detections, THOR's csv or parquet")
     parser.add_argument(
-        "--orbits", metavar="FILE", type=Path, help="test orbits, THOR's csv or parquet, or `auto`: chosen"
+        "--observations",
+        metavar="FILE",
+        type=Path,
+        help="detections: THOR's csv, parquet, ADES, 80 columns (docs/formats/observations.md)",
+    )
+    parser.add_argument(
+        "--orbits",
+        metavar="FILE",
+        type=Path,
+        help="test orbits: THOR's csv, elements, adam-core (docs/formats/test-orbits.md), or `auto`: chosen",
     )
     parser.add_argument("--number", metavar="N", type=int, help="test orbits to choose with `--orbits auto`")
     parser.add_argument(
