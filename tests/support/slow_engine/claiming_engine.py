@@ -6,6 +6,7 @@ enough detections left is recovered. Cells overlap, so that tasks find, claim an
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,6 @@ from tasks.engines.tables import (
 )
 from tasks.inputs.config_file import csv_from_settings
 from tasks.inputs.csv_text import csv_from_table
-from tasks.inputs.job_inputs import JobInputs
 from tasks.records.ids import TaskId
 
 N_OBJECTS = 12
@@ -69,17 +69,24 @@ def orbit_csv(orbit_id: str) -> bytes:
     return csv_from_table(orbit)
 
 
-def claiming_inputs(task_ids: list[str]) -> JobInputs:
-    """Return a job of these tasks, `<word>-<number>` each, that claim observations."""
-    return JobInputs(
+@dataclass(frozen=True)
+class ClaimingInputs:
+    """The objects of a job that claims observations, as bytes."""
+
+    observations_csv: bytes
+    config_csv: bytes
+    task_ids: tuple[TaskId, ...]
+    #: Parallel to task_ids.
+    orbit_csvs: tuple[bytes, ...]
+
+
+def claiming_inputs(task_ids: list[str]) -> ClaimingInputs:
+    """Return the inputs of these tasks, `<word>-<number>` each."""
+    return ClaimingInputs(
         observations_csv=csv_from_table(observations()),
         config_csv=csv_from_settings(settings_from_items({"claims.observations": "true"})),
         task_ids=tuple(TaskId(task_id) for task_id in task_ids),
-        orbit_ids=tuple(task_ids),
         orbit_csvs=tuple(orbit_csv(task_id) for task_id in task_ids),
-        n_observations=N_OBJECTS * N_DETECTIONS,
-        engine_name="claiming",
-        engine_version="1",
     )
 
 
