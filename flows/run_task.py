@@ -20,6 +20,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.shown.attempt_show import AttemptShow, RunCancelledError, at_leisure
+from flows.terminal.command_line import counted
 from tasks import instrument, linked_runs
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.store import Bucket
@@ -203,7 +204,9 @@ def row_of_stage(report: StageReport) -> dict[str, object]:
 
 
 def _counted(report: StageReport, name: str) -> str:
-    return f"{report.counts[name]} {name.replace('_', ' ')}" if name in report.counts else ""
+    if name not in report.counts:
+        return ""
+    return counted(report.counts[name], name.replace("_", " ").removesuffix("s"))
 
 
 def words_from_ending(show: AttemptShow) -> str:

@@ -132,7 +132,7 @@ def test_people_see_a_flow_run_with_one_subflow_per_stage(job, prefect):
     assert outer.name == "Hebe attempt 1"
     assert names_of_flows([outer, *stages]) == ["thor-task", *STAGES]
     assert {run.state.type.value for run in [outer, *stages]} == {"COMPLETED"}
-    assert outer.state.message.startswith("1 recovered orbits, ")
+    assert outer.state.message.startswith("1 recovered orbit, ")
 
 
 def test_people_see_the_log_of_the_task_a_table_of_its_stages_and_a_picture(job, prefect):
@@ -154,7 +154,7 @@ def test_people_see_the_log_of_the_task_a_table_of_its_stages_and_a_picture(job,
     assert [row["stage"] for row in rows] == list(STAGES)
     assert all(row["seconds"] >= 0 and row["memory [MB]"] > 100 for row in rows)
     assert all(row["in"] == before["out"] != "" for before, row in itertools.pairwise(rows))
-    assert rows[-1]["out"] == "1 recovered orbits"
+    assert rows[-1]["out"] == "1 recovered orbit"
     assert len(found["thor-task-pictures"].data) < 200_000
 
 
