@@ -38,7 +38,8 @@ from tests.support.slow_engine.held_child import HELD_AT, gate_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 400.0
-IDLE_SECONDS = 3.0
+OBJECTS = ("Eros", "Hebe", "Aci", "Agamemnon", "Paris", "Napolitania")
+IDLE_SECONDS = 5.0
 """Workers that autoscaling starts leave after so long without a task."""
 LOOK_SECONDS = 0.3
 """Between two looks: each is a request or more to a server that has enough to do."""
@@ -107,16 +108,20 @@ class Deployed:
         command = ("-m", "tests.support.slow_engine.worker", "--held-engine")
         return running(*command, environment=environment, log=self.log("held"))
 
-    def submit(self, *objects, **parameters):
+    def submit(self, *objects):
         """Start a run of the deployment `submit`; return it and the job."""
         job = JobLayout(JobId(f"deployed-{uuid.uuid4().hex[:8]}"))
         files = self.home / job.job_id
         files.mkdir()
-        if objects:
-            parameters |= {"observations": str(files / "observations.csv"), "orbits": str(files / "orbits.csv")}
-            (files / "observations.csv").write_bytes(csv_from_table(observations_of(objects)))
-            (files / "orbits.csv").write_bytes(csv_from_table(orbits_of(objects)))
-        parameters |= {"job_id": job.job_id, "output": str(files / "found"), "workers": 0}
+        (files / "observations.csv").write_bytes(csv_from_table(observations_of(objects)))
+        (files / "orbits.csv").write_bytes(csv_from_table(orbits_of(objects)))
+        parameters = {
+            "job_id": job.job_id,
+            "observations": str(files / "observations.csv"),
+            "orbits": str(files / "orbits.csv"),
+            "output": str(files / "found"),
+            "workers": 0,
+        }
         with get_client(sync_client=True) as client:
             found = client.read_deployment_by_name("thor-job/submit")
             return client.create_flow_run_from_deployment(found.id, parameters=parameters), job
@@ -255,21 +260,21 @@ def runs_of_workers():
         return [run for run in client.read_flow_runs() if run.deployment_id == found.id]
 
 
-def test_the_demo_that_is_started_in_prefect_is_computed_by_workers_that_autoscaling_started(deployed):
+def test_a_job_that_is_started_in_prefect_is_computed_by_workers_that_autoscaling_started(deployed):
     with get_client(sync_client=True) as client:
         worker = client.read_deployment_by_name("thor-worker/worker")
         client.update_deployment(worker.id, DeploymentUpdate(parameters={"idle_seconds": IDLE_SECONDS}))
 
     with deployed.prefect_worker("thor-workers") as host:
-        run, job = deployed.submit()
-        patiently(lambda: deployed.depth().ready == 28, what="the tasks are on the queue")
+        run, job = deployed.submit(*OBJECTS)
+        patiently(lambda: deployed.depth().ready == len(OBJECTS), what="the tasks are on the queue")
         first = run_command(autoscale, "--json", "--maximum", "2", *deployed.options).json
         second = run_command(autoscale, "--json", "--maximum", "2", *deployed.options).json
-        assert (first["ready"], first["unacked"], first["started"]) == (28, -1, 2)
+        assert (first["ready"], first["unacked"], first["started"]) == (len(OBJECTS), -1, 2)
         assert (second["wanted"], second["started"]) == (2, 0)
 
         patiently(
-            lambda: deployed.depth().ready < 28 and workers_below(host),
+            lambda: deployed.depth().ready < len(OBJECTS) and workers_below(host),
             what="a worker takes a task",
         )
         processes = workers_below(host)
@@ -280,10 +285,10 @@ def test_the_demo_that_is_started_in_prefect_is_computed_by_workers_that_autosca
         deployed.wait_for(left_alone, StateType.COMPLETED, log="thor-workers")
         assert psutil.wait_procs(processes, timeout=60)[1] == []
 
-    assert state.message == "28 of 28 tasks succeeded"
+    assert state.message == f"{len(OBJECTS)} of {len(OBJECTS)} tasks succeeded"
     assert deployed.depth().ready == 0
     assert set(states_below(run).values()) == {"COMPLETED"}
-    assert len(runs_below(run)) == 28
+    assert set(runs_below(run)) == set(OBJECTS)
     assert " Left." in deployed.log("thor-workers").read_text()
     found = deployed.home / job.job_id / "found" / "recovered_orbits.csv"
-    assert len(found.read_text().splitlines()) == 1 + 28
+    assert len(found.read_text().splitlines()) == 1 + len(OBJECTS)
