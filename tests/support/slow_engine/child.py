@@ -74,12 +74,14 @@ def run_assignment(assignment: Assignment, *, tell: Tell, await_lease: AwaitLeas
 def run(assignment: Assignment, *, tell: Tell, await_lease: AwaitLease) -> None:
     bucket = open_bucket_from_settings(settings_from_environment(), assignment.bucket_url)
     layout = JobLayout(assignment.job_id).task(assignment.task_id)
-    bucket.write(execution(assignment), b"")
     try:
         wish = json.loads(bucket.read(layout.orbits).body)
     except ObjectNotFoundError as error:
+        bucket.write(execution(assignment), b"")
         fail(bucket, layout, tell, await_lease, kind="bad_input", error=str(error))
         return
+    # Only now: a test that sees this object may take the bucket away, and until the gate nothing more is needed of it.
+    bucket.write(execution(assignment), b"")
     compute(assignment, bucket, layout, wish, tell)
     if wish.get("fault") == "task_error":
         fail(bucket, layout, tell, await_lease, kind="task_error", error="ValueError: the orbit is bad")
