@@ -34,6 +34,8 @@ class OrbitsReport:
     groups: tuple[GroupCoverage, ...]
     #: First and last time of each window, MJD TDB.
     windows: tuple[tuple[float, float], ...]
+    #: What was left out of the observations or filled in, in words.
+    notes: tuple[str, ...]
 
 
 @flow(name="thor-orbits", description="Choose test orbits that cover the observed sky and time from a population.")
@@ -62,10 +64,10 @@ def choose(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         output: The csv to write, on the machine that runs this flow.
     """
     selection = selection_settings(number, coverage, groups, window_days, field_radius_deg)
-    chosen = choose_orbits(OrbitRequest(observations, population, config, selection))
+    chosen, notes = choose_orbits(OrbitRequest(observations, population, config, selection))
     write_orbits(chosen.table, output)
-    show(chosen)
-    return OrbitsReport(str(output.absolute()), chosen.coverage, chosen.orbits, chosen.groups, chosen.windows)
+    show(chosen, notes)
+    return OrbitsReport(str(output.absolute()), chosen.coverage, chosen.orbits, chosen.groups, chosen.windows, notes)
 
 
 def selection_settings(
@@ -87,10 +89,11 @@ def selection_settings(
     return SelectionSettings(number, coverage, ordered, window_days, field_radius_deg)
 
 
-def show(chosen: Selection) -> None:
+def show(chosen: Selection, notes: Sequence[str]) -> None:
     """Put the tables beside the flow run."""
     if instrument.is_in_run():
         title = f"{len(chosen.orbits)} test orbits, expected coverage {chosen.coverage:.1%}"
+        title = ". ".join((title, *notes))
         rows = [dict(zip(ORBIT_COLUMNS, orbit_row(orbit), strict=True)) for orbit in chosen.orbits]
         instrument.show_table("thor-orbits", rows, title)
         groups = [dict(zip(GROUP_COLUMNS, group_row(group), strict=True)) for group in chosen.groups]
@@ -109,6 +112,8 @@ def group_row(group: GroupCoverage) -> tuple[object, ...]:
 
 def print_report(report: OrbitsReport) -> None:
     """Print the tables."""
+    for note in report.notes:
+        command_line.print_line(note)
     command_line.print_table(ORBIT_COLUMNS, [orbit_row(orbit) for orbit in report.orbits])
     command_line.print_line()
     command_line.print_table(GROUP_COLUMNS, [group_row(group) for group in report.groups])

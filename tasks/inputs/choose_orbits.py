@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tasks.engines.errors import EngineInputError
 from tasks.engines.orbit_selection.choice import Selection, SelectionSettings, select_test_orbits
+from tasks.engines.orbit_selection.footprint import COLUMNS
 from tasks.engines.orbit_selection.objects_in_field import Catalogue
 from tasks.engines.settings import EngineSettings
 from tasks.errors import BadInputError
@@ -36,8 +37,8 @@ class OrbitRequest:
     selection: SelectionSettings = field(default_factory=SelectionSettings)
 
 
-def choose_orbits(request: OrbitRequest) -> Selection:
-    """Choose test orbits; the same files always give the same ones.
+def choose_orbits(request: OrbitRequest) -> tuple[Selection, tuple[str, ...]]:
+    """Choose test orbits, and say what was left out of the observations; the same files always give the same ones.
 
     Raises
     ------
@@ -46,14 +47,15 @@ def choose_orbits(request: OrbitRequest) -> Selection:
     """
     config = read_config(request.config) if request.config else Config()
     catalogue = _catalogue(read_orbits(request.population)) if request.population else None
-    observations = read_detections(request.observations, config.observations_format).table
-    return choose_for_observations(
-        observations,
+    detections = read_detections(request.observations, config.observations_format, columns=COLUMNS)
+    chosen = choose_for_observations(
+        detections.table,
         settings=config.settings,
         selection=request.selection,
         catalogue=catalogue,
         name=str(request.observations),
     )
+    return chosen, detections.notes
 
 
 def choose_for_observations(

@@ -118,11 +118,12 @@ def _chosen_orbits(
     """
     # The engine's compiled kernels take a second to import: whoever brings test orbits shall not pay for it.
     from tasks.engines.orbit_selection.choice import SelectionSettings  # noqa: PLC0415
+    from tasks.engines.orbit_selection.footprint import COLUMNS  # noqa: PLC0415
     from tasks.inputs.choose_orbits import choose_for_observations  # noqa: PLC0415
 
     selection = SelectionSettings(number=files.number)
     name = str(files.observations)
-    table = observations_from_csv(observations.file.opened(), name=name)
+    table = observations_from_csv(observations.file.opened(), name=name, columns=COLUMNS)
     chosen = choose_for_observations(table, settings=settings, selection=selection, name=name)
     covered = f"{chosen.coverage:.1%}"
     return (

@@ -2,7 +2,7 @@
 
 import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +68,15 @@ def source_of_text(file: BinaryIO, name: str, columns: ObservationColumns) -> So
     return CsvSource(file, name, columns)
 
 
-def read_detections(path: Path, form: ObservationsFormat = ObservationsFormat()) -> Detections:
+def read_detections(
+    path: Path, form: ObservationsFormat = ObservationsFormat(), *, columns: Sequence[str] | None = None
+) -> Detections:
     """Return the detections of a file as one table; see `opened_observations`.
+
+    Parameters
+    ----------
+    columns
+        Those to keep, of a large file; None: all. All are checked.
 
     Raises
     ------
@@ -77,7 +84,7 @@ def read_detections(path: Path, form: ObservationsFormat = ObservationsFormat())
         For the first thing that is wrong with the file.
     """
     with opened_observations(path, form) as reading:
-        return _whole(reading)
+        return _whole(reading, columns)
 
 
 def read_observations(path: Path) -> pa.Table:
@@ -85,14 +92,20 @@ def read_observations(path: Path) -> pa.Table:
     return read_detections(path).table
 
 
-def observations_from_csv(body: bytes | BinaryIO, *, name: str) -> pa.Table:
-    """Return the observations of a csv that lies in the bucket as `name`; checked like a person's file."""
+def observations_from_csv(body: bytes | BinaryIO, *, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the observations of a csv that lies in the bucket as `name`; checked like a person's file.
+
+    Of a large one only some columns may be kept.
+    """
     file = io.BytesIO(body) if isinstance(body, bytes) else body
-    return _whole(Reading(CsvSource(file, name, THOR_COLUMNS), fills_uncertainties=False)).table
+    return _whole(Reading(CsvSource(file, name, THOR_COLUMNS), fills_uncertainties=False), columns).table
 
 
-def _whole(reading: Reading) -> Detections:
-    blocks = list(reading.results(lambda table: table))
+def _whole(reading: Reading, columns: Sequence[str] | None) -> Detections:
+    def kept(table: pa.Table) -> pa.Table:
+        return table if columns is None else table.select([name for name in columns if name in table.column_names])
+
+    blocks = list(reading.results(kept))
     return Detections(pa.concat_tables(blocks), reading.notes)
 
 

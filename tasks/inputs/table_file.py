@@ -7,7 +7,7 @@ Nothing is guessed: an id that looks like a number stays a string.
 import contextlib
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -335,7 +335,13 @@ def plain(table: pa.Table) -> pa.Table:
     """Return the table with dictionary-encoded and long text columns as plain text.
 
     The metadata stays: adam-core keeps frame and time scale there.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        If a name, also of a nested field, is not UTF-8: Arrow would say so only when somebody asks for it.
     """
+    _require_text_names(table.schema)
     fields = [
         pa.field(field.name, pa.string())
         if pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type) or field.type == pa.string_view()
@@ -343,6 +349,13 @@ def plain(table: pa.Table) -> pa.Table:
         for field in table.schema
     ]
     return table.cast(pa.schema(fields, metadata=table.schema.metadata))
+
+
+def _require_text_names(fields: Iterable[pa.Field]) -> None:
+    for each in fields:
+        _ = each.name
+        if pa.types.is_struct(each.type):
+            _require_text_names(each.type)
 
 
 def _quoted(found: object) -> str:

@@ -2,8 +2,8 @@
 
     python -m tests.bench.large_file [--rows 10000000] [--write]
 
-The rows are made here: exposures of 5 000 detections, ids of their own, positions at random with all digits. Client and
-worker are processes of their own, so that each peak is one program's.
+The rows are made here: exposures of 5 000 detections, a hundred fields twice a night, ids of their own, positions at
+random with all digits. Each role is a process of its own, so that each peak is one program's.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ ROWS = 10_000_000
 ROWS_AT_A_TIME = 500_000
 ROWS_OF_AN_EXPOSURE = 5_000
 EXPOSURES_OF_A_NIGHT = 200
+FIELDS = 100
+FIELDS_OF_A_ROW = 10
+FIELD_DEG = 3.0
 
 
 def write_file(path: Path, n_rows: int) -> None:
@@ -50,13 +55,14 @@ def made_rows(first: int, count: int) -> pa.Table:
     random = np.random.default_rng(first)
     number = np.arange(first, first + count)
     exposure = number // ROWS_OF_AN_EXPOSURE
+    field = exposure % FIELDS
     mjd_utc = 60000.2 + exposure // EXPOSURES_OF_A_NIGHT + exposure % EXPOSURES_OF_A_NIGHT * 0.0005
     return pa.table(
         {
             "obs_id": pc.binary_join_element_wise("obs-", pa.array(number).cast(pa.string()), ""),
             "mjd_utc": mjd_utc.round(6),
-            "RA_deg": random.uniform(0.0, 360.0, count),
-            "Dec_deg": random.uniform(-30.0, 30.0, count),
+            "RA_deg": 140.0 + FIELD_DEG * (field % FIELDS_OF_A_ROW + random.uniform(0.0, 1.0, count)),
+            "Dec_deg": FIELD_DEG * (field // FIELDS_OF_A_ROW + random.uniform(0.0, 1.0, count)),
             "RA_sigma_deg": np.full(count, 2.5e-5),
             "Dec_sigma_deg": np.full(count, 2.5e-5),
             "observatory_code": pa.array(["X05"] * count),
@@ -108,6 +114,28 @@ def worker(bucket: Path) -> dict[str, float]:
     }
 
 
+def chooser(bucket: Path) -> dict[str, float]:
+    """Choose three test orbits, as `flows.submit --orbits auto --number 3` does from the canonical csv."""
+    from tasks.engines.orbit_selection.choice import SelectionSettings  # noqa: PLC0415 (only what it loads)
+    from tasks.engines.orbit_selection.footprint import COLUMNS  # noqa: PLC0415
+    from tasks.engines.settings import EngineSettings  # noqa: PLC0415
+    from tasks.inputs.choose_orbits import choose_for_observations  # noqa: PLC0415
+    from tasks.inputs.observations_file import observations_from_csv  # noqa: PLC0415
+
+    began = time.perf_counter()
+    with (bucket / "observations.csv").open("rb") as file:
+        table = observations_from_csv(file, name="observations.csv", columns=COLUMNS)
+    parsed = time.perf_counter()
+    chosen = choose_for_observations(
+        table, settings=EngineSettings(), selection=SelectionSettings(number=3), name="observations.csv"
+    )
+    return {
+        "orbits": len(chosen.orbits),
+        "auto_parse_seconds": parsed - began,
+        "choose_seconds": time.perf_counter() - parsed,
+    }
+
+
 def measured(role: str, *paths: Path) -> dict[str, float]:
     """Run a role in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.large_file", "--role", role, *map(str, paths)]
@@ -118,57 +146,74 @@ def play(role: str, paths: list[Path]) -> None:
     """Do the work of a role, and print what it took."""
     from tests.bench.child import peak_memory_mb  # noqa: PLC0415 (with the engine's interface)
 
-    found = client(*paths) if role == "client" else worker(*paths)
+    found = ROLES[role].play(*paths)
     took = {"cpu_seconds": time.process_time(), "peak_memory_mb": peak_memory_mb()}
     print(json.dumps({name: round(value, 1) for name, value in {**found, **took}.items()}))
 
 
 def measure(n_rows: int) -> dict[str, Any]:
-    """Measure both roles on a file of so many rows."""
+    """Measure every role on a file of so many rows."""
     with tempfile.TemporaryDirectory() as name:
         path, bucket = Path(name) / "observations.csv", Path(name) / "bucket"
         write_file(path, n_rows)
         size_mb = round(path.stat().st_size / 1e6)
-        return {"size_mb": size_mb, "client": measured("client", path, bucket), "worker": measured("worker", bucket)}
+        return {
+            "size_mb": size_mb,
+            "client": measured("client", path, bucket),
+            "chooser": measured("chooser", bucket),
+            "worker": measured("worker", bucket),
+        }
 
 
-CLIENT_COLUMNS = {
-    "read_and_check_seconds": "client: read and check, s",
-    "upload_seconds": "upload to a directory, s",
-    "cpu_seconds": "CPU s",
-    "peak_memory_mb": "peak MB",
-}
-WORKER_COLUMNS = {
-    "download_seconds": "worker: download, s",
-    "parse_seconds": "parse, s",
-    "prepare_seconds": "prepare, s",
-    "cpu_seconds": "CPU s",
-    "survey_mb": "survey, MB",
-    "peak_memory_mb": "peak MB",
+@dataclass(frozen=True)
+class Role:
+    """What one process does, and the titles of what it finds."""
+
+    play: Callable[..., dict[str, float]]
+    titles: Mapping[str, str]
+
+
+TAKEN = {"cpu_seconds": "CPU s", "peak_memory_mb": "peak MB"}
+
+ROLES = {
+    "client": Role(
+        client,
+        {"read_and_check_seconds": "client: read and check, s", "upload_seconds": "upload to a directory, s", **TAKEN},
+    ),
+    "chooser": Role(
+        chooser, {"auto_parse_seconds": "`--orbits auto`: read, s", "choose_seconds": "choose 3, s", **TAKEN}
+    ),
+    "worker": Role(
+        worker,
+        {
+            "download_seconds": "worker: download, s",
+            "parse_seconds": "parse, s",
+            "prepare_seconds": "prepare, s",
+            "survey_mb": "survey, MB",
+            **TAKEN,
+        },
+    ),
 }
 
 
 def section(results: list[dict[str, Any]]) -> str:
     """Return the table for people."""
-    titles = ["rows", "csv, MB", *CLIENT_COLUMNS.values(), *WORKER_COLUMNS.values()]
+    titles = ["rows", "csv, MB", *(title for role in ROLES.values() for title in role.titles.values())]
     rows = [titles, ["---"] * len(titles), *map(_cells, results)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _cells(result: dict[str, Any]) -> list[str]:
     count = f"{result['client']['rows']:,.0f}".replace(",", " ")
-    figures = [result[role][name] for role, names in ROLES.items() for name in names]
+    figures = [result[name][key] for name, role in ROLES.items() for key in role.titles]
     return [count, str(result["size_mb"]), *map(str, figures)]
-
-
-ROLES = {"client": CLIENT_COLUMNS, "worker": WORKER_COLUMNS}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.large_file", description=__doc__)
     parser.add_argument("--rows", type=int, action="append", help=f"default: {ROWS}; may be repeated")
     parser.add_argument("--write", action="store_true", help="write BENCHMARKS.md and large_file.json")
-    parser.add_argument("--role", choices=["client", "worker"], help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=list(ROLES), help=argparse.SUPPRESS)
     parser.add_argument("paths", nargs="*", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:

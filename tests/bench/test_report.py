@@ -77,12 +77,12 @@ def test_a_document_without_markers_is_left_alone():
 
 
 def test_a_large_file_is_one_row():
-    names = {role: dict.fromkeys(columns, 1.5) for role, columns in large_file.ROLES.items()}
+    names = {name: dict.fromkeys(role.titles, 1.5) for name, role in large_file.ROLES.items()}
     names["client"]["rows"] = 10_000_000.0
 
     row = large_file.section([{"size_mb": 899, **names}]).splitlines()[-1]
 
-    assert row == f"| 10 000 000 | 899 |{' 1.5 |' * 10}"
+    assert row == f"| 10 000 000 | 899 |{' 1.5 |' * 14}"
 
 
 def test_the_rows_of_a_large_file_do_not_depend_on_how_many_are_asked_for():

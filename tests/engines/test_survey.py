@@ -6,6 +6,7 @@ import pytest
 
 from tasks.engines.builtin.astrodynamics.nights import solar_nights
 from tasks.engines.builtin.astrodynamics.observers import known_observatory_codes, observer_states
+from tasks.engines.builtin.exposures import numbered
 from tasks.engines.builtin.survey import prepare_survey
 from tasks.engines.errors import EngineInputError
 from tasks.engines.settings import EngineSettings
@@ -164,3 +165,14 @@ def test_the_line_of_sight_is_in_the_ecliptic():
     survey = prepared(observations(1, RA_deg=[270.0], Dec_deg=[90.0 - 84381.448 / 3600]))
 
     assert survey.line_of_sight[0] == pytest.approx([0.0, 0.0, 1.0], abs=1e-15)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int64])
+def test_distinct_values_are_numbered_in_their_order(kind):
+    values = (np.random.default_rng(5).integers(-40, 40, 1000) / 3).astype(kind)
+    expected, numbers = np.unique(values, return_inverse=True)
+
+    found, distinct = numbered(values)
+
+    assert np.array_equal(found, numbers)
+    assert np.array_equal(distinct, expected)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from adam_core.coordinates import CartesianCoordinates, Origin, transform_coordinates
@@ -57,6 +58,20 @@ def test_programs_get_one_json_document_and_the_same_orbits_again(observations, 
     assert first.json["groups"][0]["group"] == "main_belt"
     assert first.json["coverage"] >= 0.5
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_what_is_filled_in_of_the_observations_is_told(survey, tmp_path):
+    path = tmp_path / "no_sigmas.parquet"
+    place = survey.observations.column_names.index("RA_sigma_deg")
+    nulls = pa.nulls(len(survey.observations), pa.float64())
+    pq.write_table(survey.observations.set_column(place, "RA_sigma_deg", nulls), path)
+    arguments = ["--observations", path, "--groups", "main_belt", "--number", 1, "--output", tmp_path / "orbits.csv"]
+
+    person, program = run_command(main, *arguments), run_command(main, *arguments, "--json")
+
+    (note,) = program.json["notes"]
+    assert "3000 of 3000 detections" in note
+    assert note in person.out
 
 
 def as_adam_core(orbits):

@@ -1,5 +1,7 @@
 """What is wrong with a table of observations, if anything. Pure: a client asks before it uploads anything."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,8 +25,8 @@ LARGEST_SIGMA_DEG = 1.0
 """An uncertainty above it is in another unit: arcseconds, put where degrees belong."""
 
 
-def conform_observations(observations: pa.Table) -> pa.Table:
-    """Return the table with exactly the columns and types of `tables.OBSERVATIONS`, optional ones null where absent.
+def conform_observations(observations: pa.Table, names: Sequence[str] = OBSERVATIONS.names) -> pa.Table:
+    """Return the table with exactly these columns of `tables.OBSERVATIONS`, as it types them, null where they may be.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def conform_observations(observations: pa.Table) -> pa.Table:
         If a required column is missing, or a column cannot be read as its type.
     """
     columns = []
-    for field in OBSERVATIONS:
+    for field in map(OBSERVATIONS.field, names):
         if field.name not in observations.column_names:
             if not field.nullable:
                 raise EngineInputError(
@@ -44,7 +46,7 @@ def conform_observations(observations: pa.Table) -> pa.Table:
             columns.append(observations[field.name].cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise EngineInputError(f"Observations' column {field.name!r}: {error}; expected {field.type}.") from error
-    return pa.table(columns, names=OBSERVATIONS.names)
+    return pa.table(columns, names=list(names))
 
 
 def check_observations(observations: pa.Table) -> None:
@@ -53,7 +55,8 @@ def check_observations(observations: pa.Table) -> None:
     Parameters
     ----------
     observations
-        With the columns of `tables.OBSERVATIONS`, as `conform_observations` gives them.
+        Columns of `tables.OBSERVATIONS`, as `conform_observations` gives them; mjd_utc, RA_deg, Dec_deg and
+        observatory_code are there, what is not there is not checked.
 
     Raises
     ------
@@ -63,7 +66,8 @@ def check_observations(observations: pa.Table) -> None:
     """
     if len(observations) == 0:
         raise EngineInputError("Observations are an empty table: expected at least one row.")
-    for name in OBSERVATIONS.names:
+    names = observations.column_names
+    for name in names:
         if not OBSERVATIONS.field(name).nullable:
             _refuse(observations, name, pc.is_null(observations[name], nan_is_null=True), "a value in each row")
     for name, (low, high, text) in _RANGES.items():
@@ -71,12 +75,13 @@ def check_observations(observations: pa.Table) -> None:
         above = pc.greater if name == "Dec_deg" else pc.greater_equal
         inside = pc.and_(pc.is_finite(values), pc.invert(pc.or_(pc.less(values, low), above(values, high))))
         _refuse(observations, name, pc.invert(inside), text)
-    for name in ("RA_sigma_deg", "Dec_sigma_deg"):
+    for name in (name for name in ("RA_sigma_deg", "Dec_sigma_deg") if name in names):
         values = observations[name]
         wrong = pc.or_(pc.less_equal(values, 0.0), pc.greater(values, LARGEST_SIGMA_DEG))
         _refuse(observations, name, pc.fill_null(wrong, False), f"(0, {LARGEST_SIGMA_DEG:g}] degrees, or nothing")
     _check_observatories(observations)
-    _check_ids(observations)
+    if "obs_id" in names:
+        _check_ids(observations)
 
 
 def _check_observatories(observations: pa.Table) -> None:

@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.survey import prepare_survey
 from tasks.engines.errors import EngineInputError
 from tasks.engines.orbit_selection.catch import Candidate, caught, could_find
 from tasks.engines.orbit_selection.cells import candidates_of_window
-from tasks.engines.orbit_selection.footprint import footprint_of_survey, windows_of_footprint
+from tasks.engines.orbit_selection.footprint import footprint_of_observations, windows_of_footprint
 from tasks.engines.orbit_selection.objects_in_field import (
     CATALOGUE,
     Catalogue,
@@ -113,10 +112,12 @@ def select_test_orbits(
     selection: SelectionSettings,
     catalogue: Catalogue | None = None,
 ) -> Selection:
-    """Choose test orbits for these observations (`tables.OBSERVATIONS`). The same inputs always give the same ones.
+    """Choose test orbits for these observations. The same inputs always give the same ones.
 
     Parameters
     ----------
+    observations
+        The columns `footprint.COLUMNS` of `tables.OBSERVATIONS`; others are not looked at.
     settings
         Those of the job that will use the orbits: the engine's windows, what a cluster is, and the seed.
     catalogue
@@ -127,8 +128,7 @@ def select_test_orbits(
     EngineInputError
         If the survey could find no object of the population.
     """
-    survey = prepare_survey(observations, settings)
-    footprint = footprint_of_survey(survey, smallest_radius_deg=selection.field_radius_deg)
+    footprint = footprint_of_observations(observations, smallest_radius_deg=selection.field_radius_deg)
     linking = settings.cluster_and_link
     every = windows_of_footprint(footprint, longest_days=selection.window_days)
     stretches = [each for each in every if could_find(each, linking)]
@@ -150,10 +150,11 @@ def select_test_orbits(
 
 
 def _nothing_found(n_windows: int, min_observations: int, min_nights: int) -> str:
+    within = "" if n_windows == 1 else f" within one of {n_windows} windows of time"
     return (
         f"No object of the population could be found in these observations: none is in {min_observations} exposures of "
-        f"{min_nights} nights, in {n_windows} stretches of time. Expected exposures that come back to the same sky; "
-        "look at the times, at --window-days and --field-radius, or give another --population."
+        f"{min_nights} nights{within}. Expected exposures that come back to the same sky; look at the times, at "
+        "--window-days and --field-radius, or give another --population."
     )
 
 

@@ -1,19 +1,28 @@
 """Where and when a survey looked, as far as its detections tell: pointings, each one or more discs on the sky."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.survey import PreparedSurvey
+from tasks.engines.builtin.astrodynamics.frames import ecliptic_from_equatorial
+from tasks.engines.builtin.exposures import Exposures, exposures_of_table, numbered
+from tasks.engines.builtin.observations_check import check_observations, conform_observations
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 
+COLUMNS = ("mjd_utc", "RA_deg", "Dec_deg", "observatory_code", "exposure_id", "night_id")
+"""What a footprint needs of observations."""
+
 ONE_POINTING_DAYS = 5.0 / 86400
 """Exposures of one observatory that follow each other closer than this are one pointing: chips of one camera, or
 detections whose times differ by the movement of the shutter."""
+
+ROWS_AT_A_TIME = 1_000_000
 
 WIDEST_DISC_DEG = 3.0
 """A pointing whose detections reach further from their middle than this is cut into tiles of this size: no single disc
@@ -60,27 +69,41 @@ class Footprint:
         )
 
 
-def footprint_of_survey(survey: PreparedSurvey, *, smallest_radius_deg: float) -> Footprint:
+def footprint_of_observations(observations: pa.Table, *, smallest_radius_deg: float) -> Footprint:
     """Return where the survey looked: each pointing a disc that holds all its detections, or tiles where they spread.
 
     Parameters
     ----------
+    observations
+        The columns `COLUMNS` of `tables.OBSERVATIONS`; others are not looked at.
     smallest_radius_deg
         Radius of a disc whose detections are too few to tell its extent, deg.
+
+    Raises
+    ------
+    EngineInputError
+        As `check_observations` does.
     """
-    pointing_of_exposure, first_exposure = _pointings(survey)
-    pointing = pointing_of_exposure[survey.exposure]
+    table = conform_observations(observations, COLUMNS)
+    check_observations(table)
+    exposures = exposures_of_table(table)
+    line_of_sight = _directions(table["RA_deg"].to_numpy(), table["Dec_deg"].to_numpy())
+    pointing_of_exposure, first_exposure = _pointings(exposures)
+    pointing = pointing_of_exposure[exposures.of_detection]
     count = len(first_exposure)
-    _, reach = _discs(survey.line_of_sight, pointing, count)
-    tile = np.where(reach[pointing] > np.radians(WIDEST_DISC_DEG), _tiles(survey.line_of_sight), 0)
-    keys, disc = np.unique(np.stack([pointing, tile]), axis=1, return_inverse=True)
-    centre, radius = _discs(survey.line_of_sight, disc.ravel(), keys.shape[1])
+    _, reach = _discs(line_of_sight, pointing, count)
+    tile = np.zeros(len(pointing), dtype=np.int64)
+    spread = reach[pointing] > np.radians(WIDEST_DISC_DEG)
+    tile[spread] = _tiles(line_of_sight[spread])
+    n_tiles = int(tile.max()) + 1
+    disc, keys = numbered(pointing * n_tiles + tile)
+    centre, radius = _discs(line_of_sight, disc, len(keys))
     return Footprint(
-        mjd_tdb=survey.exposure_mjd_tdb[first_exposure],
-        night=survey.exposure_night[first_exposure].astype(np.int64),
-        observer_position=survey.observer_position[first_exposure],
-        observer_velocity=survey.observer_velocity[first_exposure],
-        disc_start=np.searchsorted(keys[0], np.arange(count + 1)),
+        mjd_tdb=exposures.mjd_tdb[first_exposure],
+        night=exposures.night[first_exposure].astype(np.int64),
+        observer_position=exposures.observer_position[first_exposure],
+        observer_velocity=exposures.observer_velocity[first_exposure],
+        disc_start=np.searchsorted(keys // n_tiles, np.arange(count + 1)),
         disc_centre=centre,
         disc_radius=np.maximum(radius, np.radians(smallest_radius_deg)),
     )
@@ -95,12 +118,21 @@ def windows_of_footprint(footprint: Footprint, *, longest_days: float) -> list[F
     return [footprint.within(first, last) for first, last in itertools.pairwise(bounds) if last > first]
 
 
-def _pointings(survey: PreparedSurvey) -> tuple[IndexArray, IndexArray]:
+def _directions(ra_deg: FloatArray, dec_deg: FloatArray) -> FloatArray:
+    """Return unit vectors, (n, 3), in the ecliptic of J2000."""
+    directions = np.empty((len(ra_deg), 3))
+    for rows in _blocks(len(ra_deg)):
+        ra, dec = np.radians(ra_deg[rows]), np.radians(dec_deg[rows])
+        equatorial = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+        directions[rows] = ecliptic_from_equatorial(equatorial)
+    return directions
+
+
+def _pointings(exposures: Exposures) -> tuple[IndexArray, IndexArray]:
     """Return the pointing of each exposure, in order of time, and the first exposure of each pointing."""
-    first_rows = survey.by_exposure[survey.exposure_start[:-1]]
-    codes = survey.observatory_codes.indices.to_numpy()[first_rows]
-    order = np.lexsort((survey.exposure_mjd_utc, codes))
-    times, sorted_codes = survey.exposure_mjd_utc[order], codes[order]
+    codes = exposures.codes.indices.to_numpy()[exposures.first_row]
+    order = np.lexsort((exposures.mjd_utc, codes))
+    times, sorted_codes = exposures.mjd_utc[order], codes[order]
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = (np.diff(times) > ONE_POINTING_DAYS) | (np.diff(sorted_codes) != 0)
     number = np.cumsum(begins) - 1
@@ -119,10 +151,17 @@ def _discs(line_of_sight: FloatArray, disc: IndexArray, count: int) -> tuple[Flo
     )
     length = np.linalg.norm(centre, axis=1, keepdims=True)
     centre = np.where(length > 0.0, centre / np.where(length > 0.0, length, 1.0), [1.0, 0.0, 0.0])
-    chord = np.linalg.norm(line_of_sight - centre[disc], axis=1)
     reach = np.zeros(count)
-    np.maximum.at(reach, disc, 2.0 * np.arcsin(np.minimum(0.5 * chord, 1.0)))
+    for rows in _blocks(len(disc)):
+        chord = np.linalg.norm(line_of_sight[rows] - centre[disc[rows]], axis=1)
+        np.maximum.at(reach, disc[rows], 2.0 * np.arcsin(np.minimum(0.5 * chord, 1.0)))
     return centre, reach
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """Part rows, so that what is only needed on the way does not take as much memory as the observations."""
+    for first in range(0, count, ROWS_AT_A_TIME):
+        yield slice(first, min(first + ROWS_AT_A_TIME, count))
 
 
 def _tiles(line_of_sight: FloatArray) -> IndexArray:

@@ -3,8 +3,9 @@
 Units are the standard's: degrees, arcseconds (rmsRA is of RA cos(Dec)), ISO times in UTC.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from tasks.inputs.readers.blocks import Block
 from tasks.inputs.readers.detections import ObservationColumns
-from tasks.inputs.table_file import TableFile
+from tasks.inputs.table_file import TableFile, require_names
 
 ID_COLUMNS = ("obsID", "obsSubID")
 """Columns that may hold ids, the Minor Planet Center's and the observer's; the first that has one in each row."""
@@ -23,6 +24,19 @@ DEPRECATED = "are marked as deprecated"
 """Why rows are left out."""
 
 REQUIRED = ["stn", "obsTime", "ra", "dec"]
+
+NEEDED_FOR_IDS = ("ra", "dec", "deprecated", *ID_COLUMNS)
+
+
+class Passage(Protocol):
+    """Goes through an ADES file, from its start; a file allows it more than once."""
+
+    def __call__(self, wanted: Container[str] | None, seen: dict[str, None]) -> Iterator[TableFile]:
+        """Yield the rows in blocks, as text, with the columns that are wanted (None: all).
+
+        Names of all columns that a row could have are put into `seen`.
+        """
+        ...
 
 
 @dataclass
@@ -81,7 +95,32 @@ def usable_rows(file: TableFile) -> tuple[TableFile, dict[str, int]]:
     return file.where(pc.invert(pc.or_(no_position, deprecated))), counts
 
 
-def ades_block(file: TableFile, columns: ObservationColumns) -> Block:
-    """Return the optical detections of some rows of an ADES table with the standard's column names, all text."""
-    usable, left_out = usable_rows(file)
-    return Block(usable, columns, n_read=len(file.table), left_out=left_out)
+def ades_blocks(name: str, passage: Passage, *, object_id: str) -> Iterator[Block]:
+    """Yield the optical detections of an ADES file, with the standard's column names, all text.
+
+    The file is read twice: only the whole of it tells which columns it has, and which ids are in every row.
+
+    Raises
+    ------
+    BadInputError
+        If the file can't be read, or lacks a column.
+    """
+    names: dict[str, None] = {}
+    ids = AdesIds()
+    for file in passage(NEEDED_FOR_IDS, names):
+        ids.look_at(_with_columns(file, NEEDED_FOR_IDS))
+    require_names(name, list(names), REQUIRED)
+    columns = columns_of_ades(list(names), obs_id=ids.chosen, object_id=object_id)
+    require_names(name, list(names), columns.required)
+    for file in passage(None, {}):
+        usable, left_out = usable_rows(_with_columns(file, list(names)))
+        yield Block(usable, columns, n_read=len(file.table), left_out=left_out)
+
+
+def _with_columns(file: TableFile, names: Sequence[str]) -> TableFile:
+    """Return the rows with these columns, empty where they have none: another section of the file had them."""
+    table = file.table
+    for name in names:
+        if not file.has(name):
+            table = table.append_column(name, pa.nulls(len(table), pa.string()))
+    return replace(file, table=table)

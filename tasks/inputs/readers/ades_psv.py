@@ -2,9 +2,9 @@
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -13,19 +13,16 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from tasks.errors import BadInputError
-from tasks.inputs.readers.ades import ID_COLUMNS, REQUIRED, AdesIds, ades_block, columns_of_ades
+from tasks.inputs.readers.ades import ades_blocks
 from tasks.inputs.readers.blocks import Block, in_order
 from tasks.inputs.readers.detections import THOR_COLUMNS
 from tasks.inputs.readers.row_blocks import BLOCK_BYTES, LONGEST_ROW_BYTES, UTF8_MARK, LongRowError, row_blocks
-from tasks.inputs.table_file import TableFile, require_names
+from tasks.inputs.table_file import TableFile
 
 FIRST_LINE = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*# *version *= *\d+")
 """How a PSV file begins."""
 
 HEADER_LINES = re.compile(rb"(?:^[#!].*\n?)+", re.MULTILINE)
-
-
-NEEDED_FOR_IDS = ("ra", "dec", "deprecated", *ID_COLUMNS)
 
 
 def is_ades_psv(start: bytes) -> bool:
@@ -35,7 +32,7 @@ def is_ades_psv(start: bytes) -> bool:
 
 @dataclass(frozen=True)
 class PsvSource:
-    """ADES as PSV. It is read twice: only the whole file tells which columns it has, and which ids are in every row."""
+    """ADES as PSV."""
 
     file: BinaryIO
     name: str
@@ -47,44 +44,14 @@ class PsvSource:
 
     def blocks(self, pool: Executor) -> Iterator[Block]:
         """Yield the rows in blocks; see `Source`."""
-        names, ids = self._looked_through(pool)
-        require_names(self.name, names, REQUIRED)
-        columns = columns_of_ades(names, obs_id=ids, object_id=self.object_id)
-        require_names(self.name, names, columns.required)
-        for file in self._tables(pool, None):
-            absent = [name for name in names if not file.has(name)]
-            table = file.table
-            for name in absent:
-                table = table.append_column(name, pa.nulls(len(table), pa.string()))
-            yield ades_block(replace(file, table=table), columns)
+        return ades_blocks(self.name, functools.partial(self._tables, pool), object_id=self.object_id)
 
-    def _looked_through(self, pool: Executor) -> tuple[list[str], str]:
-        """Return the columns of all sections, and the one of the ids."""
-        names: dict[str, None] = {}
-        ids = AdesIds()
-        for file in self._tables(pool, NEEDED_FOR_IDS, seen=names):
-            table = file.table
-            for name in NEEDED_FOR_IDS:
-                if not file.has(name):
-                    table = table.append_column(name, pa.nulls(len(table), pa.string()))
-            ids.look_at(replace(file, table=table))
-        if not names:
-            raise BadInputError(
-                f"Cannot use {self.name}: it has no rows, expected at least one below a line of column names."
-            )
-        return list(names), ids.chosen
-
-    def _tables(
-        self, pool: Executor, wanted: Sequence[str] | None, *, seen: dict[str, None] | None = None
-    ) -> Iterator[TableFile]:
-        """Yield the rows of each section in blocks, with the columns that are wanted (None: all), as text.
-
-        Names of columns are put into `seen`.
-        """
+    def _tables(self, pool: Executor, wanted: Container[str] | None, seen: dict[str, None]) -> Iterator[TableFile]:
+        """Yield the rows of each section in blocks; see `Passage`."""
         self.file.seek(0)
         if self.file.read(len(UTF8_MARK)) != UTF8_MARK:
             self.file.seek(0)
-        sections = _Sections(self.name, {} if seen is None else seen)
+        sections = _Sections(self.name, seen)
         pieces = row_blocks(self.file, block_bytes=self.block_bytes, longest_row_bytes=self.longest_row_bytes)
         try:
             yield from in_order(pool, functools.partial(_table_of_rows, self.name, wanted), sections.rows(pieces))
@@ -93,6 +60,10 @@ class PsvSource:
                 f"Cannot read {self.name}: a line below line {sections.line - 1} has more than "
                 f"{self.longest_row_bytes} bytes. Expected UTF-8 text with fields between bars."
             ) from None
+        if not seen:
+            raise BadInputError(
+                f"Cannot use {self.name}: it has no rows, expected at least one below a line of column names."
+            )
 
 
 class Rows(NamedTuple):
@@ -159,7 +130,7 @@ class _Sections:
         return names
 
 
-def _table_of_rows(name: str, wanted: Sequence[str] | None, rows: Rows) -> TableFile:
+def _table_of_rows(name: str, wanted: Container[str] | None, rows: Rows) -> TableFile:
     chosen = [each for each in rows.names if wanted is None or each in wanted]
     try:
         table = pyarrow.csv.read_csv(

@@ -1,7 +1,7 @@
 """ADES as XML: `<optical>` elements of `<obsData>`, with the station of `<obsContext>` where they name none."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -11,15 +11,19 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.errors import BadInputError
-from tasks.inputs.readers.ades import REQUIRED, AdesIds, ades_block, columns_of_ades
+from tasks.inputs.readers.ades import ades_blocks
 from tasks.inputs.readers.blocks import Block
 from tasks.inputs.readers.detections import THOR_COLUMNS
-from tasks.inputs.table_file import TableFile, require_names
+from tasks.inputs.table_file import TableFile
 
 FIRST_ELEMENT = re.compile(rb"<ades[\s>]")
 
 OTHER_OBSERVATIONS = ("radar", "offset", "occultation", "radarResidual", "opticalResidual")
 """Elements beside `<optical>` that hold an observation: not detections with a position of their own."""
+
+BLOCK_ROWS = 20_000
+
+Observation = dict[str, str]
 
 
 def is_ades_xml(start: bytes) -> bool:
@@ -29,56 +33,70 @@ def is_ades_xml(start: bytes) -> bool:
 
 @dataclass(frozen=True)
 class XmlSource:
-    """ADES as XML: one block, since an element's columns are known when the last one was read."""
+    """ADES as XML. Radar and the like are rows without ra and dec; messages count observations from 1."""
 
     file: BinaryIO
     name: str
     #: Column of the truth, where there is one.
     object_id: str = THOR_COLUMNS.object_id
+    block_rows: int = BLOCK_ROWS
     unit: str = "rows"
 
-    def blocks(self, pool: Executor) -> Iterator[Block]:  # noqa: ARG002 (it has but one)
-        """Yield the block; see `Source`."""
+    def blocks(self, pool: Executor) -> Iterator[Block]:  # noqa: ARG002 (expat keeps the interpreter's lock)
+        """Yield the rows in blocks; see `Source`."""
+        return ades_blocks(self.name, self._tables, object_id=self.object_id)
+
+    def _tables(self, wanted: Container[str] | None, seen: dict[str, None]) -> Iterator[TableFile]:
+        """Yield the observations in blocks; see `Passage`."""
         self.file.seek(0)
-        file = read_ades_xml(self.file, name=self.name)
-        require_names(self.name, file.table.column_names, REQUIRED)
-        ids = AdesIds()
-        ids.look_at(file)
-        columns = columns_of_ades(file.table.column_names, obs_id=ids.chosen, object_id=self.object_id)
-        require_names(self.name, file.table.column_names, columns.required)
-        yield ades_block(file, columns)
+        n_before = 0
+        rows: list[Observation] = []
+        try:
+            for row in observations_of_xml(self.file):
+                seen.update(dict.fromkeys(row))
+                rows.append(row)
+                if len(rows) == self.block_rows:
+                    yield self._table(rows, wanted, n_before)
+                    n_before += len(rows)
+                    rows = []
+        except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that nobody knows
+            raise BadInputError(f"Cannot read {self.name}: {error}. Expected well-formed ADES XML.") from error
+        if not seen:
+            raise BadInputError(f"Cannot use {self.name}: it has no observations, expected at least one <optical>.")
+        if rows:
+            yield self._table(rows, wanted, n_before)
+
+    def _table(self, rows: list[Observation], wanted: Container[str] | None, n_before: int) -> TableFile:
+        names = dict.fromkeys(key for row in rows for key in row if wanted is None or key in wanted)
+        table = pa.table({key: pa.array([row.get(key) or None for row in rows], pa.string()) for key in names})
+        numbers = n_before + np.arange(1, len(rows) + 1, dtype=np.int64)
+        return TableFile(self.name, table, numbers, unit="observation")
 
 
-def read_ades_xml(body: BinaryIO, *, name: str) -> TableFile:
-    """Return the observations of an ADES XML file as text, a column for each element's name.
-
-    Radar and the like are rows without ra and dec. Observations are counted from 1 in messages.
+def observations_of_xml(file: BinaryIO) -> Iterator[Observation]:
+    """Yield the text of each element of each observation, by its name. What was read is forgotten.
 
     Raises
     ------
-    BadInputError
-        If it is not well-formed, or holds no observation.
+    xml.etree.ElementTree.ParseError
+        If the file is not well-formed; LookupError or ValueError if nobody knows its encoding.
     """
-    rows: list[dict[str, str]] = []
     station = ""
-    try:
-        # Expat expands no external entities and limits the others.
-        for _, element in ET.iterparse(body):  # noqa: S314
-            if element.tag == "mpcCode":
-                station = _text(element)
-            elif element.tag == "optical":
-                rows.append({"stn": station, **{child.tag: _text(child) for child in element}})
-                element.clear()
-            elif element.tag in OTHER_OBSERVATIONS:
-                rows.append({"stn": station})
-                element.clear()
-    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that nobody knows
-        raise BadInputError(f"Cannot read {name}: {error}. Expected well-formed ADES XML.") from error
-    if not rows:
-        raise BadInputError(f"Cannot use {name}: it has no observations, expected at least one <optical>.")
-    names = dict.fromkeys(key for row in rows for key in row)
-    table = {key: pa.array([row.get(key) or None for row in rows], pa.string()) for key in names}
-    return TableFile(name, pa.table(table), np.arange(1, len(rows) + 1, dtype=np.int64), unit="observation")
+    opened: list[ET.Element] = []
+    # Expat expands no external entities and limits the others.
+    for event, element in ET.iterparse(file, ("start", "end")):  # noqa: S314
+        if event == "start":
+            opened.append(element)
+            continue
+        opened.pop()
+        if element.tag == "mpcCode":
+            station = _text(element)
+        elif element.tag == "optical":
+            yield {"stn": station, **{child.tag: _text(child) for child in element}}
+        elif element.tag in OTHER_OBSERVATIONS:
+            yield {"stn": station}
+        if opened and not any(each.tag == "optical" for each in opened):
+            opened[-1].remove(element)
 
 
 def _text(element: ET.Element) -> str:

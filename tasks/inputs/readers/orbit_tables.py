@@ -82,8 +82,9 @@ def _are_covariances(matrices: FloatArray) -> BoolArray:
     scale = np.where(sigmas > 0.0, sigmas, 1.0)
     with np.errstate(all="ignore"):
         correlations = matrices[good] / scale[:, :, None] / scale[:, None, :]
+        asymmetry = np.abs(correlations - correlations.transpose(0, 2, 1)).max(axis=(1, 2), initial=0.0)
     # In a matrix that is none the eigenvalues are the triangle's, which is all that numpy looks at.
-    symmetric = np.abs(correlations - correlations.transpose(0, 2, 1)).max(axis=(1, 2), initial=0.0) <= ROUNDING
+    symmetric = asymmetry <= ROUNDING
     finite = symmetric & np.isfinite(correlations).all(axis=(1, 2))
     possible = np.zeros(len(sigmas), np.bool_)
     possible[finite] = np.linalg.eigvalsh(correlations[finite])[:, 0] >= -ROUNDING

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.engines.builtin.survey import prepare_survey
 from tasks.engines.errors import EngineInputError
 from tasks.engines.orbit_selection.catch import Candidate, caught
 from tasks.engines.orbit_selection.choice import SelectionSettings, select_test_orbits
-from tasks.engines.orbit_selection.footprint import footprint_of_survey
+from tasks.engines.orbit_selection.footprint import footprint_of_observations
 from tasks.engines.orbit_selection.objects_in_field import Catalogue
 from tasks.engines.orbit_selection.populations import GROUPS
 from tasks.engines.orbit_selection.sightings import sightings_of_states
@@ -61,7 +60,7 @@ def found_by_engine(survey, orbits, settings):
 
 def promised(survey, truth, orbits, settings):
     """Objects that at least one of the orbits should catch."""
-    footprint = footprint_of_survey(prepare_survey(survey.observations, settings), smallest_radius_deg=0.5)
+    footprint = footprint_of_observations(survey.observations, smallest_radius_deg=0.5)
     sightings = sightings_of_states(truth.states, truth.epochs_mjd_tdb[0], footprint)
     rows = np.zeros(len(truth.states), dtype=bool)
     for row in orbits.to_pylist():

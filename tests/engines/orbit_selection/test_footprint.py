@@ -9,7 +9,7 @@ from tasks.engines.builtin.survey import prepare_survey
 from tasks.engines.orbit_selection.catch import findable
 from tasks.engines.orbit_selection.footprint import (
     WIDEST_DISC_DEG,
-    footprint_of_survey,
+    footprint_of_observations,
     tile_numbers,
     windows_of_footprint,
 )
@@ -30,7 +30,7 @@ def survey():
 
 @pytest.fixture(scope="module")
 def footprint(survey):
-    return footprint_of_survey(prepare_survey(survey.observations, SETTINGS), smallest_radius_deg=0.5)
+    return footprint_of_observations(survey.observations, smallest_radius_deg=0.5)
 
 
 def test_each_exposure_of_a_camera_is_one_disc_of_its_size(footprint):
@@ -43,7 +43,7 @@ def test_detections_all_over_the_sky_at_one_time_are_tiles():
     apart = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     table = observations_of_directions(apart, np.full(4, 60000.0))
 
-    footprint = footprint_of_survey(prepare_survey(table, SETTINGS), smallest_radius_deg=0.5)
+    footprint = footprint_of_observations(table, smallest_radius_deg=0.5)
 
     assert len(footprint) == 1
     assert len(footprint.disc_radius) == 4
@@ -54,7 +54,7 @@ def test_times_that_differ_by_the_shutter_are_one_pointing():
     close = np.array([[1.0, 0.0, 0.0], [1.0, 0.01, 0.0], [1.0, 0.0, 0.01]])
     table = observations_of_directions(close, 60000.0 + np.array([0.0, 1.0, 2.0]) / 86400)
 
-    footprint = footprint_of_survey(prepare_survey(table, SETTINGS), smallest_radius_deg=0.1)
+    footprint = footprint_of_observations(table, smallest_radius_deg=0.1)
 
     assert len(footprint) == 1
 

@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from tasks.errors import BadInputError
 from tasks.inputs.csv_text import csv_header, csv_rows
 from tasks.inputs.readers import unique_ids
 from tasks.inputs.readers.ades_psv import PsvSource
+from tasks.inputs.readers.ades_xml import XmlSource, observations_of_xml
 from tasks.inputs.readers.csv_blocks import CsvSource
 from tasks.inputs.readers.detections import THOR_COLUMNS, ObservationColumns
 from tasks.inputs.readers.obs80 import Obs80Source
@@ -146,6 +148,47 @@ def test_a_psv_is_the_same_in_blocks_of_any_size(names, rows, block_bytes, line_
         return outcome(PsvSource(io.BytesIO(body), "mine.psv", block_bytes=size))
 
     assert in_blocks(block_bytes) == in_blocks(WHOLE)
+
+
+XML_ROWS = st.sampled_from(
+    [
+        "<optical><obsID>o{n}</obsID><obsTime>2020-01-01T12:00:00Z</obsTime><ra>1</ra><dec>2</dec></optical>",
+        "<optical><obsSubID>s{n}</obsSubID><stn>703</stn><obsTime>2020-01-01T12:00:00Z</obsTime><ra>1</ra><dec>2</dec><rmsRA>1</rmsRA></optical>",
+        "<optical><obsTime>2020-01-01T12:00:00Z</obsTime><ra>1</ra><dec>91</dec></optical>",
+        "<optical><obsTime>2020-01-01T12:00:00Z</obsTime><ra/><dec></dec><deprecated>X</deprecated></optical>",
+        "<radar><trx>253</trx></radar>",
+        "</obsData><obsContext><observatory><mpcCode>X05</mpcCode></observatory></obsContext><obsData>",
+        "</obsData>",
+    ]
+)
+XML_START = "<ades><obsBlock><obsContext><observatory><mpcCode>F51</mpcCode></observatory></obsContext><obsData>"
+XML_ROWS_OF_ONE_KIND = "<optical><obsTime>2020-01-01T12:00:00Z</obsTime><ra>1</ra><dec>2</dec></optical>\n"
+XML_END = "</obsData></obsBlock></ades>"
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows=st.lists(XML_ROWS, max_size=10), block_rows=st.integers(1, 4))
+def test_xml_is_the_same_in_blocks_of_any_size(rows, block_rows):
+    text = XML_START + "\n".join(row.format(n=number) for number, row in enumerate(rows)) + XML_END
+
+    def in_blocks(size):
+        return outcome(XmlSource(io.BytesIO(text.encode()), "mine.xml", block_rows=size))
+
+    assert in_blocks(block_rows) == in_blocks(WHOLE)
+
+
+def test_xml_that_was_read_is_forgotten():
+    def peak_bytes(count):
+        file = io.BytesIO((XML_START + XML_ROWS_OF_ONE_KIND * count + XML_END).encode())
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in observations_of_xml(file)) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    # The file itself is not counted: it was there before.
+    assert peak_bytes(10_000) < 2.0 * peak_bytes(1000)
 
 
 LINES = st.sampled_from(

@@ -137,6 +137,23 @@ def test_a_damaged_parquet_is_refused_or_read(adam_core, data):
     read_or_refused(bytes(body), "damaged.parquet")
 
 
+@pytest.mark.parametrize("name", [b"orbit_id", b"values"], ids=["at the top", "nested"])
+def test_a_parquet_with_a_name_that_is_not_utf8_is_refused(adam_core, name):
+    body = parquet_of(adam_core.replace_schema_metadata())
+    assert name in body
+
+    assert read_or_refused(body.replace(name, b"\x80" + name[1:]), "names.parquet") is None
+
+
+def test_a_covariance_whose_correlations_overflow_is_refused(adam_core):
+    values = np.eye(6) * 1e-300
+    values[0, 1] = values[1, 0] = 1e300
+    lists = pa.array([values.ravel().tolist(), None, None], pa.list_(pa.float64()))
+    changed = with_leaf(adam_core["coordinates"].combine_chunks(), ("covariance", "values"), lists)
+
+    assert read_or_refused(parquet_of(adam_core.set_column(2, "coordinates", changed)), "large.parquet") is None
+
+
 @pytest.mark.parametrize("kind", [*TYPES, pa.int64(), pa.list_(pa.string()), "missing"], ids=str)
 def test_a_parquet_column_of_any_type_is_refused_or_read(kind):
     whole = read_bytes(STATES.encode(), "whole.csv")
