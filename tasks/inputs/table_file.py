@@ -143,10 +143,10 @@ class TableFile:
         return column
 
     def numbers(self, name: str, allowed: Range) -> pa.Array:
-        """Return a column as floats, all finite and in range."""
+        """Return a column as floats, all finite and in range; refuse one that has lost digits already."""
+        self._require_float64(name)
         column = self._floats(name)
-        missing = pc.is_null(column)
-        self.refuse_rows(name, missing, allowed.expected)
+        self.refuse_rows(name, pc.is_null(column), allowed.expected)
         return self._in_range(name, column, allowed)
 
     def numbers_or_null(self, name: str, allowed: Range) -> pa.Array:
@@ -188,6 +188,14 @@ class TableFile:
         column = _whole(self.table[name])
         column = self._parsed(name, column) if pa.types.is_string(column.type) else self._cast_to_float(name, column)
         return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+
+    def _require_float64(self, name: str) -> None:
+        kind = self.table[name].type
+        if pa.types.is_float32(kind) or pa.types.is_float16(kind):
+            raise BadInputError(
+                f"Cannot use {self.name}: column {name!r} is of type float{kind.bit_width}, which holds 7 digits: "
+                "a time to minutes, an angle to 0.1 arcsec. Write the numbers as float64, as they were measured."
+            )
 
     def _parsed(self, name: str, column: pa.Array) -> pa.Array:
         try:

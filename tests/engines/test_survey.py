@@ -7,6 +7,7 @@ import pytest
 from tasks.engines.builtin.astrodynamics.nights import solar_nights
 from tasks.engines.builtin.astrodynamics.observers import known_observatory_codes, observer_states
 from tasks.engines.builtin.exposures import numbered
+from tasks.engines.builtin.observations_check import EARLIEST_MJD_UTC
 from tasks.engines.builtin.survey import prepare_survey
 from tasks.engines.errors import EngineInputError
 from tasks.engines.settings import EngineSettings
@@ -35,6 +36,7 @@ def prepared(table):
         ("Dec_deg", [0.0, 90.01, 0.0], "90.01"),
         ("Dec_deg", [0.0, float("nan"), 0.0], "nan"),
         ("mjd_utc", [60000.0, 2460000.5, 60001.0], "2460000.5"),
+        ("mjd_utc", [60000.0, 60001.0, 37684.0], "37684.0"),
         ("observatory_code", ["X05", "70", "X05"], "'70'"),
         ("observatory_code", ["X05", "C51", "X05"], "'C51'"),
         ("obs_id", ["a", "b", "b"], "'b'"),
@@ -47,6 +49,12 @@ def test_a_value_that_cannot_be_used_is_named_with_its_column_and_row(column, va
 
     with pytest.raises(EngineInputError, match=rf"'{column}'.*of 3 .*row {row + 1}: {found}"):
         prepared(observations(**{column: values}))
+
+
+def test_the_earth_is_where_it_was_at_the_earliest_time_that_is_taken():
+    survey = prepared(observations(1, mjd_utc=[EARLIEST_MJD_UTC]))
+
+    assert 0.98 < np.linalg.norm(survey.observer_position) < 0.99  # in January, near perihelion
 
 
 def test_an_empty_table_is_refused():

@@ -84,6 +84,14 @@ BAD_OBSERVATIONS = {
     "infinite": (lines(OBSERVATIONS_HEADER, "a,inf,1,20,1e-5,1e-5,070"), ["'mjd_utc', row 1 is 'inf'"]),
     "no value": (lines(OBSERVATIONS_HEADER, "a,,1,20,1e-5,1e-5,070"), ["'mjd_utc', row 1 is ''"]),
     "Julian date": (lines(OBSERVATIONS_HEADER, "a,2460000.5,1,20,1e-5,1e-5,070"), ["not a Julian date"]),
+    "before the Earth's orientation is known": (
+        lines(OBSERVATIONS_HEADER, "a,37684,1,20,1e-5,1e-5,070"),
+        ["'mjd_utc', row 1 is '37684'", "years 1962 to 2099"],
+    ),
+    "sigma that no engine takes": (
+        lines(OBSERVATIONS_HEADER, "a,60000,1,20,1e-5,1.5,070"),
+        ["'Dec_sigma_deg', row 1 is '1.5'", "at most 1"],
+    ),
     "sigma of 0": (lines(OBSERVATIONS_HEADER, "a,60000,1,20,0,1e-5,070"), ["'RA_sigma_deg'", "more than 0"]),
     "unknown observatory": (
         lines(OBSERVATIONS_HEADER, GOOD_OBSERVATION, "b,60000,1,20,1e-5,1e-5,70"),
@@ -139,6 +147,17 @@ def test_parquet_and_csv_of_the_same_observations_are_the_same(tmp_path):
 
     assert read_observations(tmp_path / "observations.parquet").equals(observations)
     assert read_observations(tmp_path / "observations.csv").equals(observations)
+
+
+@pytest.mark.parametrize("name", ["mjd_utc", "RA_deg", "Dec_deg"])
+def test_a_column_of_parquet_that_has_lost_its_digits_is_refused(tmp_path, name):
+    observations = whole_demo().observations
+    place = observations.column_names.index(name)
+    shortened = observations.set_column(place, name, observations[name].cast(pa.float32()))
+    pq.write_table(shortened, tmp_path / "observations.parquet")
+
+    with pytest.raises(BadInputError, match=rf"'{name}' is of type float32, which holds 7 digits"):
+        read_observations(tmp_path / "observations.parquet")
 
 
 def test_parquet_as_pandas_writes_it_is_read(tmp_path):

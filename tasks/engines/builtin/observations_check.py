@@ -9,14 +9,14 @@ from tasks.engines.builtin.astrodynamics.observers import known_observatory_code
 from tasks.engines.errors import EngineInputError
 from tasks.engines.tables import OBSERVATIONS
 
-EARLIEST_MJD_UTC = 37665.0
-"""1962-01-01: before it, the orientation of the Earth is not tabulated."""
+EARLIEST_MJD_UTC = 37685.0
+"""1962-01-21: before it, the orientation of the Earth is not tabulated."""
 
 LATEST_MJD_UTC = 88069.0
 """2100-01-01: a time beyond it is a Julian date, or seconds, put where an MJD belongs."""
 
 _RANGES = {
-    "mjd_utc": (EARLIEST_MJD_UTC, LATEST_MJD_UTC, "[37665, 88069) (years 1962 to 2099)"),
+    "mjd_utc": (EARLIEST_MJD_UTC, LATEST_MJD_UTC, "[37685, 88069) (years 1962 to 2099)"),
     "RA_deg": (0.0, 360.0, "[0, 360)"),
     "Dec_deg": (-90.0, 90.0, "[-90, 90]"),
 }

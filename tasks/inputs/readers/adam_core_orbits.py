@@ -22,7 +22,6 @@ from tasks.inputs.readers.orbit_forms import (
     values_of,
 )
 from tasks.inputs.readers.orbit_tables import BoolArray, orbits_table, require_covariances
-from tasks.inputs.readers.times import FIRST_UTC_MJD
 from tasks.inputs.table_file import TableFile, require_unique
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,6 +31,9 @@ COORDINATES = "coordinates"
 
 ECLIPTIC, EQUATORIAL = "ecliptic", "equatorial"
 """The frames that are read; adam-core's are of J2000."""
+
+FIRST_UTC_MJD = 36934.0
+"""1960-01-01: before it there was no UTC that could be converted to another scale."""
 
 COVARIANCE_SIZES = {36: 6, 81: 9}
 """Number of values -> side of the matrix: of the six numbers, or also of three non-gravitational parameters."""

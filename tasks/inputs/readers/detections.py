@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.engines.builtin.observations_check import LARGEST_SIGMA_DEG
 from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
 from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
@@ -25,9 +26,6 @@ AngleUnit = Literal["deg", "hours"]
 SigmaUnit = Literal["deg", "arcsec"]
 
 DEG_PER_SIGMA_UNIT: Mapping[SigmaUnit, float] = {"deg": 1.0, "arcsec": 1.0 / 3600.0}
-
-MOST_SIGMA_DEG = 10.0
-"""An uncertainty above it is in another unit."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,7 @@ def _sigmas(file: TableFile, name: str, unit: SigmaUnit) -> pa.Array:
     if not name:
         return pa.nulls(len(file.table), pa.float64())
     scale = DEG_PER_SIGMA_UNIT[unit]
-    most = MOST_SIGMA_DEG / scale
+    most = LARGEST_SIGMA_DEG / scale
     said = {"deg": "degrees", "arcsec": "arcseconds"}[unit]
     allowed = Range(0, most, f"{said}, more than 0 and at most {most:g}", low_is_in=False)
     values = file.numbers_or_null(name, allowed)

@@ -46,7 +46,7 @@ OF_LINE = re.compile(rb"[^\r\n]{14}[^\r\n]\d{4} \d\d \d\d")
 
 COLUMNS = ObservationColumns(obs_id="", ra_sigma="", dec_sigma="", exposure_id="", night_id="", object_id="")
 
-FIRST_YEAR, LAST_YEAR = 1800, 2199
+FIRST_YEAR, LAST_YEAR = 1962, 2099
 
 MJD_ORDINAL = 678576
 """Python's ordinal of 1858-11-17, MJD 0."""
@@ -140,7 +140,7 @@ def _observations(lines: list[str], name: str, first_line: int) -> Iterator[Obse
 
 def _mjd_utc(name: str, number: int, line: str) -> float:
     found = TIME.fullmatch(line[15:32])
-    expected = "a time such as 2026 11 25.12345, years 1800 to 2200"
+    expected = "a time such as 2026 11 25.12345, years 1962 to 2099"
     if found is None:
         raise _error(name, number, line, (16, 32), expected)
     year, month, day = int(found[1]), int(found[2]), float(found[3])

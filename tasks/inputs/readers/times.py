@@ -6,22 +6,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.engines.builtin.observations_check import EARLIEST_MJD_UTC, LATEST_MJD_UTC
 from tasks.engines.time_scales import TimeScale, mjd_between_scales
 from tasks.inputs.table_file import Range, TableFile
 
 TimeFormat = Literal["mjd", "jd", "iso"]
 
-FIRST_MJD, LAST_MJD = -21504.0, 124593.0
-"""Years 1800 to 2200."""
+FIRST_MJD, LAST_MJD = EARLIEST_MJD_UTC + 1.0, LATEST_MJD_UTC - 1.0
+"""What an engine takes, a day within: other time scales are a minute from UTC."""
 
-MJD_UTC = Range(FIRST_MJD, LAST_MJD, "an MJD between -21504 and 124593 (years 1800 to 2200; not a Julian date)")
+MJD_UTC = Range(FIRST_MJD, LAST_MJD, "an MJD between 37686 and 88068 (years 1962 to 2099; not a Julian date)")
 
 JD_OF_MJD_0 = 2400000.5
 
 JD = Range(
     FIRST_MJD + JD_OF_MJD_0,
     LAST_MJD + JD_OF_MJD_0,
-    "a Julian date between 2378496.5 and 2524593.5 (years 1800 to 2200)",
+    "a Julian date between 2437686.5 and 2488068.5 (years 1962 to 2099)",
 )
 
 ISO_EXPECTED = "a time such as 2026-11-25T03:04:05.678Z"
@@ -31,9 +32,6 @@ ISO_PATTERN = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z?$"
 MJD_OF_UNIX_0 = 40587
 
 NANOSECONDS_PER_DAY = 86_400_000_000_000
-
-FIRST_UTC_MJD = 36934.0
-"""1960-01-01: before it there was no UTC to which another scale could be converted."""
 
 
 def mjd_utc_of(file: TableFile, name: str, time_format: TimeFormat, time_scale: TimeScale) -> pa.Array:
@@ -52,8 +50,6 @@ def mjd_utc_of(file: TableFile, name: str, time_format: TimeFormat, time_scale: 
         mjd = file.numbers(name, MJD_UTC)
     if time_scale == "utc":
         return mjd
-    too_early = f"a time after 1960: before it, {time_scale.upper()} cannot be converted to UTC"
-    file.refuse_rows(name, pc.less(mjd, FIRST_UTC_MJD), too_early)
     return pa.array(mjd_between_scales(mjd.to_numpy(zero_copy_only=False), from_scale=time_scale, to_scale="utc"))
 
 
@@ -75,7 +71,7 @@ def _mjd_of_iso(file: TableFile, name: str) -> pa.Array:
     days, rest = np.divmod(nanoseconds, NANOSECONDS_PER_DAY)
     mjd = pa.array(days + MJD_OF_UNIX_0 + rest / NANOSECONDS_PER_DAY)
     outside = pc.or_(pc.less(mjd, FIRST_MJD), pc.greater(mjd, LAST_MJD))
-    file.refuse_rows(name, outside, "a time in the years 1800 to 2200")
+    file.refuse_rows(name, outside, "a time in the years 1962 to 2099")
     return mjd
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.engines.builtin.observations_check import check_observations
 from tasks.errors import BadInputError
-from tasks.inputs.readers.times import mjd_utc_of
+from tasks.inputs.readers.times import FIRST_MJD, LAST_MJD, mjd_utc_of
 from tasks.inputs.table_file import TableFile
 
 MJD_0 = dt.datetime(1858, 11, 17, tzinfo=dt.UTC)
@@ -26,7 +27,7 @@ def test_a_leap_second_begins_when_it_begins():
     assert np.allclose(found, [57753, 57754], rtol=0, atol=1e-10)
 
 
-@given(st.floats(-21503, 124592).map(lambda mjd: MJD_0 + dt.timedelta(days=mjd)))
+@given(st.floats(37687, 88067).map(lambda mjd: MJD_0 + dt.timedelta(days=mjd)))
 def test_an_iso_time_is_the_instant_that_it_says(instant):
     found = utc_of(f"{instant:%Y-%m-%dT%H:%M:%S.%fZ}", time_format="iso")[0].as_py()
 
@@ -46,11 +47,18 @@ def test_no_time_is_read_as_another(text):
 
 
 @pytest.mark.parametrize("time_scale", ["tai", "tt", "tdb"])
-@pytest.mark.parametrize("mjd", [-21503.0, 36935.0, 41318.0, 99999.0, 124592.0])
-def test_a_scale_is_converted_or_refused(mjd, time_scale):
-    if mjd < 36934.0:
-        with pytest.raises(BadInputError, match="after 1960"):
-            utc_of(mjd, time_scale=time_scale)
-        return
-
+@pytest.mark.parametrize("mjd", [37687.0, 41318.0, 88067.0])
+def test_a_scale_is_converted(mjd, time_scale):
     assert 0.0 < (mjd - utc_of(mjd, time_scale=time_scale)[0].as_py()) * 86400 < 100.0
+
+
+@pytest.mark.parametrize("time_scale", ["utc", "tai", "tt", "tdb"])
+def test_no_time_passes_that_an_engine_would_refuse(time_scale):
+    found = utc_of(FIRST_MJD, LAST_MJD, time_scale=time_scale).to_pylist()
+
+    check_observations(
+        pa.table({"mjd_utc": found, "RA_deg": [0.0] * 2, "Dec_deg": [0.0] * 2, "observatory_code": ["X05"] * 2})
+    )
+    for outside in (FIRST_MJD - 0.001, LAST_MJD + 0.001):
+        with pytest.raises(BadInputError, match="years 1962 to 2099"):
+            utc_of(outside, time_scale=time_scale)
