@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tasks.inputs.ades_rules import LONGEST_OBS_SUB_ID, VALUES, VERSION_LINE, faults_of_psv
 from tasks.inputs.ades_settings import AdesSettings, settings_of_observatory
 from tasks.results.merge_results import MergedResults
+from tasks.results.plots import counted
 
 NOT_REPORTED = ("few_nights", "large_rms", "poor_fit", "many_outliers")
 """Objects with one of these quality flags are left out: they may be false."""
@@ -52,7 +53,11 @@ def ades_files(merged: MergedResults, items: Mapping[str, str], *, job_id: str) 
     if len(reported) < len(merged.orbits) and items:
         left_out = len(merged.orbits) - len(reported)
         notes.append(f"ADES: {left_out} objects are left out for their quality flags ({', '.join(NOT_REPORTED)}).")
-    members = _members_of(reported, merged.members)
+    of_objects = _members_of(reported, merged.members)
+    members = _each_once(of_objects)
+    if len(members) < len(of_objects) and items:
+        again = len(of_objects) - len(members)
+        notes.append(f"ADES: {counted(again, 'detection')} of a second object, too, reported for the larger one alone.")
     for code in sorted(filter(None, members["observatory_code"].unique().to_pylist())):
         settings = settings_of_observatory(items, code)
         if settings.missing:
@@ -106,6 +111,16 @@ def _members_of(orbits: pa.Table, members: pa.Table) -> pa.Table:
     rows = pc.index_in(used["orbit_id"], orbits["orbit_id"].combine_chunks())
     used = used.append_column("trkSub", orbits["trkSub"].combine_chunks().take(rows.combine_chunks()))
     return used.filter(pc.is_valid(used["trkSub"]))
+
+
+def _each_once(members: pa.Table) -> pa.Table:
+    """Return each detection with the first object that has it, the one with most detections.
+
+    Objects of two tasks may share some: one sight of the sky is sent as one observation of one object.
+    """
+    numbers = members["obs_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    _, first = np.unique(numbers, return_index=True)
+    return members.take(pa.array(np.sort(first)))
 
 
 def _in_order(members: pa.Table) -> Iterator[dict[str, Any]]:

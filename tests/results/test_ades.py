@@ -143,6 +143,23 @@ def test_doubtful_objects_are_not_reported():
     assert "1 objects are left out" in files.notes[0]
 
 
+def test_a_detection_of_two_objects_is_reported_once_for_the_larger_one():
+    tables = completed()
+    rows = tables.members.to_pylist()
+    first, second = (next(row for row in rows if row["orbit_index"] == number) for number in (0, 1))
+    assert first["outlier"] == second["outlier"] == 0
+    shared = {**first, **{name: second[name] for name in ("orbit_id", "orbit_index")}}
+    members = pa.Table.from_pylist([*rows, shared], tables.members.schema)
+
+    files = ades_files(MergedResults(tables.orbits, members, tables.n_before), WHO, job_id="survey-07")
+
+    _, observations = ADES_string_to_tables(files.bodies["ades_X05.psv"].decode())
+    names = observations.trkSub.to_pylist()
+    of_it = [names[row] for row, each in enumerate(observations.obsSubID.to_pylist()) if each == first["obs_id"]]
+    assert of_it == tables.orbits["trkSub"].to_pylist()[:1]
+    assert "1 detection of a second object, too" in files.notes[0]
+
+
 @pytest.mark.parametrize(
     ("found", "instead", "fault"),
     [
