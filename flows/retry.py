@@ -58,7 +58,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     command_line.add_bucket_option(parser)
     command_line.add_queue_option(parser)
-    return parser.parse_args(arguments)
+    # Plainly parsed, TASK after an option would be refused: "none" has been taken for the tasks by then.
+    return parser.parse_intermixed_args(arguments)
 
 
 def show(report: RetryReport) -> None:

@@ -33,11 +33,13 @@ def test_programs_get_one_json_document(place):
     }
 
 
-def test_named_tasks_come_after_the_job(place):
+@pytest.mark.parametrize("arguments", [("b",), ("--kind", "lost", "b"), ("b", "--kind", "lost")])
+def test_named_tasks_come_after_the_job_and_its_options_where_people_put_them(place, arguments):
     job = make_job(place.bucket, {"a": failed("lost"), "b": failed("lost")})
 
-    run_command(main, job.job_id, "b", *place.options)
+    ended = run_command(main, job.job_id, *arguments, *place.options)
 
+    assert ended.code == 0
     assert states_of(place.bucket, job) == {"a": "failed", "b": "requested"}
 
 
