@@ -323,3 +323,23 @@ def test_every_change_takes_the_write_lock_before_it_looks(tmp_path):
 
     assert len(begins) >= 9
     assert set(begins) == {"begin immediate"}
+
+
+def test_a_look_for_work_costs_the_same_however_many_messages_lie_in_the_queue(tmp_path):
+    def steps_of_a_look(file):
+        steps = []
+        file._db.set_progress_handler(lambda: steps.append(1), 1)
+        taken = file.take_work()
+        file._db.set_progress_handler(None, 0)
+        file.give_back(taken.id)
+        return len(steps)
+
+    file = QueueFile(tmp_path / "q")
+    file.publish(numbered(10))
+    steps_of_a_look(file)
+    few = steps_of_a_look(file)
+    file.publish(numbered(1000))
+    many = steps_of_a_look(file)
+    file.close()
+
+    assert many < 2 * few
