@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from tasks.bucket.names import is_object_name
 from tasks.errors import BadInputError
 from tasks.records.ids import JobId, TaskId, is_safe_id
 
@@ -27,9 +28,13 @@ def job_id_from_taken_name(name: str) -> JobId | None:
     return JobId(folder) if is_intake else None
 
 
-def error_of_table(name: str) -> str:
-    """Return the name of the object that says why the table `name` below `incoming/` was refused."""
-    return f"{name}.error.txt"
+def error_of_table(name: str) -> str | None:
+    """Return the name of the object that says why the table `name` below `incoming/` was refused.
+
+    None: the table's own name is so long that no object may be called that.
+    """
+    beside = f"{name}.error.txt"
+    return beside if is_object_name(beside) else None
 
 
 def probe_object(token: str) -> str:

@@ -183,7 +183,8 @@ class TakeIn:
         submit_job(self._steps_of(Submission(bucket=self._bucket, job_id=intake.job_id, inputs=inputs)))
         with contextlib.suppress(GenerationMismatchError):  # somebody else, or ourselves with an answer that was lost
             self._bucket.write(IntakeLayout(intake.job_id).submitted, b"{}", if_generation=MUST_NOT_EXIST)
-        self._bucket.delete(error_of_table(intake.table))
+        if (beside := error_of_table(intake.table)) is not None:
+            self._bucket.delete(beside)
         logger.info("Submitted %s as job %s with %d tasks.", intake.table, intake.job_id, len(inputs.task_ids))
         return Arrival(intake.table, intake.job_id, "submitted", n_tasks=len(inputs.task_ids))
 
@@ -202,14 +203,17 @@ class TakeIn:
         return intake
 
     def _put_error_beside(self, name: str, fault: str) -> None:
-        """Write why a table was refused, unless that lies there already."""
+        """Write why a table was refused, unless that lies there already or has no room; the run's report has it too."""
+        beside = error_of_table(name)
+        if beside is None:
+            return
         body = f"{fault}\nPut a corrected table in its place; every run looks at it again.\n".encode()
         try:
-            is_there = self._bucket.read(error_of_table(name)).body == body
+            is_there = self._bucket.read(beside).body == body
         except ObjectNotFoundError:
             is_there = False
         except BucketUnavailableError:
-            return  # the report has it
+            return
         if not is_there:
             with contextlib.suppress(BucketUnavailableError, BadInputError):
-                self._bucket.write(error_of_table(name), body)
+                self._bucket.write(beside, body)

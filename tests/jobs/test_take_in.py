@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.bucket.layout import INTAKES_PREFIX, IntakeLayout, JobLayout, error_of_table
+from tasks.bucket.names import MAX_PART_BYTES
 from tasks.bucket.store import ObjectInfo
 from tasks.engines.settings import settings_from_items
 from tasks.errors import MessageNotPublishedError
@@ -318,3 +319,14 @@ def test_an_intake_that_cannot_be_read_is_told_and_stops_no_other():
 
     assert outcomes(arrivals) == {broken: "refused", NIGHT: "submitted"}
     assert "Delete it, and its table is taken anew" in bucket.read(error_of_table(broken)).body.decode()
+
+
+@pytest.mark.parametrize("body", [OBSERVATIONS, b"nothing\n1\n"])
+def test_a_table_whose_name_leaves_no_room_for_an_error_beside_it_stops_no_other(body):
+    long_name = f"incoming/{'a' * (MAX_PART_BYTES - 4)}.csv"
+    bucket = filled(NIGHT)
+    bucket.write(long_name, body)
+
+    arrivals = take_in(bucket)
+
+    assert outcomes(arrivals) == {long_name: "submitted" if body == OBSERVATIONS else "refused", NIGHT: "submitted"}
