@@ -131,7 +131,7 @@ class TakeIn:
                     yield arrival
         for table in tables:
             job_id = job_id_from_object(table.name.removeprefix(INCOMING_PREFIX), table.generation)
-            if job_id not in taken:
+            if job_id not in taken and IntakeLayout(job_id).submitted not in listed:
                 arrival = self._tried(table.name, job_id, functools.partial(self._take, table))
                 if arrival is not None:
                     yield arrival
@@ -161,15 +161,21 @@ class TakeIn:
         try:
             self._bucket.write(IntakeLayout(job_id).taken, intake.to_bytes(), if_generation=MUST_NOT_EXIST)
         except GenerationMismatchError:
-            intake = self._read_intake(job_id)
+            try:
+                intake = self._read_intake(job_id)
+            except ObjectNotFoundError as error:
+                raise TableChangedError(f"{table.name} is being taken by another run at this moment.") from error
         return self._submit(intake, inputs.observations)
 
     def _complete(self, job_id: JobId) -> Arrival | None:
         """Make the job of a table that was taken by a process that ended; None: nothing of it was begun.
 
-        Then the intake goes, and the table, if it is still there, is taken anew.
+        Then the intake goes, if another run has not taken it away, and the table, if it is still there, is taken anew.
         """
-        intake = self._read_intake(job_id)
+        try:
+            intake = self._read_intake(job_id)
+        except ObjectNotFoundError:
+            return None
         observations = ScratchFile()
         try:
             self._bucket.download(JobLayout(job_id).observations, observations)

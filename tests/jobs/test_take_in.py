@@ -330,3 +330,43 @@ def test_a_table_whose_name_leaves_no_room_for_an_error_beside_it_stops_no_other
     arrivals = take_in(bucket)
 
     assert outcomes(arrivals) == {long_name: "submitted" if body == OBSERVATIONS else "refused", NIGHT: "submitted"}
+
+
+def test_a_note_that_a_table_was_submitted_is_enough_not_to_submit_it_again():
+    bucket = filled(NIGHT)
+    (arrival,) = take_in(bucket)
+    delete_job(bucket, JobLayout(arrival.job_id), force=True)
+
+    bucket.delete(IntakeLayout(arrival.job_id).taken)
+
+    assert take_in(bucket) == []
+
+
+class IntakeGoes(FakeBucket):
+    """The bucket of a process while another one finds an intake of which nothing was begun, and takes it away."""
+
+    def __init__(self, bucket) -> None:
+        self.__dict__ = bucket.__dict__
+
+    def read(self, name):
+        if name.endswith("taken.json"):
+            self.delete(name)
+        return FakeBucket.read(self, name)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_an_intake_that_another_process_takes_away_at_this_moment_does_no_harm(is_seen):
+    bucket = filled(NIGHT)
+    with pytest.raises(ProcessEndedHere):
+        take_in(EndingBucket(bucket, writes=1))
+    (taken,) = [info.name for info in bucket.list(INTAKES_PREFIX)]
+    meets = IntakeGoes(bucket)
+    if not is_seen:
+        meets.list = lambda prefix, **options: [
+            info for info in FakeBucket.list(bucket, prefix, **options) if info.name != taken
+        ]
+
+    (arrival,) = take_in(meets)
+
+    assert arrival.outcome == ("submitted" if is_seen else "changed")
+    assert [info.name for info in FakeBucket.list(bucket, "", ending=".error.txt")] == []
