@@ -304,6 +304,7 @@ def _linked_run(client: SyncPrefectClient, task: Assignment) -> FlowRun | None:
             job_id=task.job_id,
             task_id=task.task_id,
             attempt=task.attempt,
+            retries=task.retries,
             state_name="Pending",
         )
     return None

@@ -64,23 +64,37 @@ def end_parent(client: SyncPrefectClient, parent_id: UUID, *, state: StateType =
     client.request("POST", "/task_runs/{id}/set_state", path_params={"id": parent_id}, json=change)
 
 
-def make_attempt_run(
-    client: SyncPrefectClient, parent_id: UUID, *, job_id: JobId, task_id: TaskId, attempt: int, state_name: str
+def make_attempt_run(  # noqa: PLR0913 (what names an attempt)
+    client: SyncPrefectClient,
+    parent_id: UUID,
+    *,
+    job_id: JobId,
+    task_id: TaskId,
+    attempt: int,
+    state_name: str,
+    retries: int = 0,
 ) -> FlowRun:
     """Return the flow run of that attempt; it is made, Pending, if nobody has made it yet.
 
-    Each attempt has one of its own, so that never two are at work in one run.
+    Each attempt has one of its own, so that never two are at work in one run. A task that failed before anybody claimed
+    it (cancelled, given up) has its attempt yet to come when it is retried: that one has another run than before.
     """
     run = {
         "name": f"{task_id} attempt {attempt}",
         "flow_id": str(_flow_id(client, TASK_FLOW)),
         "parent_task_run_id": str(parent_id),
-        "idempotency_key": f"{parent_id} {task_id} {attempt}",
+        "idempotency_key": f"{parent_id} {task_id} {attempt}" + (f" {retries}" if retries else ""),
         "parameters": {"job_id": job_id, "task_id": task_id, "attempt": attempt},
         "tags": tags_of(job_id, task_id),
         "state": {"type": StateType.PENDING.value, "name": state_name},
     }
     return FlowRun.model_validate(client.request("POST", "/flow_runs/", json=run).json())
+
+
+def retries_of(run: FlowRun) -> int:
+    """Return how often the task had been retried when its run was made, by the key of `make_attempt_run`."""
+    retries = (run.idempotency_key or "").split(" ")[3:]
+    return int(retries[0]) if retries else 0
 
 
 def state_of(kind: StateType, message: str | None = None, *, name: str | None = None) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class JobShow:
         self._job_run_id = instrument.flow_run_id()
         self._bar_id: UUID | None = None
         self._percent = 0.0
-        self._queued: set[TaskId] = set()
+        self._queued: set[tuple[TaskId, int]] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(
             target=contextvars.copy_context().run, args=(self._run,), name="job-show", daemon=True
@@ -148,9 +148,14 @@ class JobShow:
         self._is_job_cancelled |= linked_runs.is_cancelled(client, self._job_run_id)
         for run in linked_runs.runs_below(client, [self._parent_id], linked_runs.CANCELLED):
             task_id = task_of(run)
-            if task_id is not None and self._status(task_id) == "requested":
+            if task_id is not None and self._waits_in(run, task_id):
                 self._cancelled_tasks.add(task_id)
         self._show_queued(client, self._parent_id)
+
+    def _waits_in(self, run: FlowRun, task_id: TaskId) -> bool:
+        """Tell whether the run shows a task as waiting: one that was cancelled before a retry has had its effect."""
+        status = self._watch.statuses.get(task_id)
+        return status is not None and status.state == "requested" and linked_runs.retries_of(run) == status.retries
 
     def _move_bar(self, client: SyncPrefectClient, job_run_id: UUID) -> None:
         progress, job_id = self._watch.progress, self._watch.layout.job_id
@@ -174,22 +179,18 @@ class JobShow:
             may_go_on=lambda: not self._over.is_set() and time.monotonic() < until,
         )
 
-    def _status(self, task_id: TaskId) -> str | None:
-        status = self._watch.statuses.get(task_id)
-        return None if status is None else status.state
-
 
 def show_queued(
     client: SyncPrefectClient,
     parent_id: UUID,
     watch: JobWatch,
-    queued: set[TaskId],
+    queued: set[tuple[TaskId, int]],
     *,
     may_go_on: Callable[[], bool],
 ) -> None:
     """Make a run for each task that waits for a worker, the last ones first: workers begin at the other end."""
     for task_id, status in reversed(list(watch.statuses.items())):
-        if task_id in queued or status.state != "requested":
+        if (task_id, status.retries) in queued or status.state != "requested":
             continue
         if not may_go_on():
             return
@@ -199,9 +200,10 @@ def show_queued(
             job_id=watch.layout.job_id,
             task_id=task_id,
             attempt=status.attempt + 1,
+            retries=status.retries,
             state_name="Queued",
         )
-        queued.add(task_id)
+        queued.add((task_id, status.retries))
 
 
 def show_submitted(watch: JobWatch, parent_id: UUID | None) -> None:
@@ -267,6 +269,7 @@ def _runs_that_nobody_made(client: SyncPrefectClient, parent_id: UUID, watch: Jo
                 job_id=watch.layout.job_id,
                 task_id=task_id,
                 attempt=max(status.attempt, 1),
+                retries=status.retries,
                 state_name="Pending",
             )
 
@@ -291,14 +294,19 @@ def patience_with(runs: Sequence[FlowRun]) -> float:
 
 
 def _settle_run(client: SyncPrefectClient, run: FlowRun, status: Status) -> None:
-    state = settled_state(run.parameters.get("attempt"), status)
+    state = settled_state(run.parameters.get("attempt"), status, retries=linked_runs.retries_of(run))
     for each in [*linked_runs.subflow_runs(client, run.id, linked_runs.UNFINISHED), run]:
         linked_runs.set_state(client, each.id, state)
 
 
-def settled_state(attempt: object, status: Status) -> dict[str, object]:
-    """Return how an attempt ended whose worker did not show it, by the status of its task."""
-    if attempt != status.attempt and status.attempt:
+def settled_state(attempt: object, status: Status, *, retries: int = 0) -> dict[str, object]:
+    """Return how an attempt ended whose worker did not show it, by the status of its task. Pure.
+
+    An attempt after the last one was queued and never began: it ends as the task did.
+    """
+    if retries < status.retries:
+        return linked_runs.state_of(StateType.CANCELLED, "Its task failed before, and was retried.")
+    if isinstance(attempt, int) and attempt < status.attempt:
         return linked_runs.state_of(StateType.CRASHED, f"Attempt {status.attempt} came after it.")
     unseen = "Its worker did not show all of it."
     if status.state == "succeeded":

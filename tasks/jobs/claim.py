@@ -44,6 +44,7 @@ def claim_task(
         task_id=file.layout.task_id,
         bucket_url=file.bucket.url,
         attempt=file.status.attempt,
+        retries=file.status.retries,
         attempt_id=file.status.attempt_id,
         worker=worker,
         parent_run_id=parent_run_id,

@@ -22,6 +22,8 @@ class Assignment(_Line):
     task_id: Annotated[TaskId, AfterValidator(require_safe_id)]
     bucket_url: str
     attempt: int
+    #: How often a person has had the task done again, as in the status.
+    retries: int = 0
     #: Unique to the attempt, as in the status; None: it is not told.
     attempt_id: str | None = None
     worker: str

@@ -17,6 +17,7 @@ from flows.submit import thor_job
 from tasks import instrument, linked_runs
 from tasks.jobs.monitor import JobWatch
 from tasks.records.ids import JobId
+from tasks.records.status import Released, Retried
 from tasks.settings import Settings
 from tests.services.processes import wait_until
 from tests.support.buckets import FakeBucket
@@ -47,6 +48,13 @@ def children(job_run_id):
     with get_client(sync_client=True) as client:
         found = linked_runs.subflow_runs(client, job_run_id, list(StateType))
     return {run.name: run.state.name for run in found}
+
+
+def children_of(job_run_id):
+    """Name and state of every run below a job's: two of one name where a task was retried before any attempt."""
+    with get_client(sync_client=True) as client:
+        found = linked_runs.subflow_runs(client, job_run_id, list(StateType))
+    return [(run.name, run.state.name) for run in found]
 
 
 def watch_of(bucket, tasks):
@@ -119,6 +127,18 @@ def test_an_attempt_that_another_came_after_has_crashed():
     assert settled_state(1, status_after(CLAIMED).model_copy(update={"attempt": 2}))["type"] == "CRASHED"
 
 
+def test_a_queued_run_of_an_attempt_that_never_began_ends_as_its_task_does():
+    claimed_and_given_back = (*CLAIMED, Released())
+    assert settled_state(2, status_after((*claimed_and_given_back, *CANCELLED)))["type"] == "CANCELLED"
+
+
+def test_a_run_from_before_a_retry_tells_nothing_of_what_came_after_it():
+    status = status_after((*CANCELLED, Retried(), *SUCCEEDED))
+
+    assert settled_state(1, status, retries=0)["type"] == "CANCELLED"
+    assert settled_state(1, status, retries=1)["type"] == "COMPLETED"
+
+
 def test_cancelling_the_run_of_a_job_cancels_the_job(bucket, prefect):
     watch = watch_of(bucket, {"a": FRESH, "b": CLAIMED})
 
@@ -136,6 +156,30 @@ def test_cancelling_the_run_of_a_job_cancels_the_job(bucket, prefect):
 
 def bucket_names(bucket):
     return {info.name for info in bucket.list("")}
+
+
+def test_a_run_that_was_cancelled_before_its_task_was_retried_does_not_cancel_it_again(bucket, prefect):
+    again = (*CANCELLED, Retried())
+    watch = watch_of(bucket, {"a": again, "b": FRESH})
+    queued = []
+
+    def act(parent):
+        with get_client(sync_client=True) as client:
+            for task_id in ("a", "b"):
+                run = linked_runs.make_attempt_run(
+                    client, parent, job_id=JobId("survey-07"), task_id=task_id, attempt=1, state_name="Queued"
+                )
+                linked_runs.set_state(client, run.id, linked_runs.state_of(StateType.CANCELLED))
+        follow_until(watch, parent, lambda: states_of(bucket, watch.layout)["b"] == "failed")
+        run_id = instrument.flow_run_id()
+        with JobShow(watch, parent_id=parent) as show:
+            wait_until(lambda: show.act() or len(children_of(run_id)) == 3, seconds=60, what="a's new run is seen")
+        queued.extend(children_of(run_id))
+
+    in_job_run(act)
+
+    assert states_of(bucket, watch.layout) == {"a": "requested", "b": "failed"}
+    assert sorted(queued) == [("a attempt 1", "Cancelled"), ("a attempt 1", "Queued"), ("b attempt 1", "Cancelled")]
 
 
 def test_cancelling_the_run_of_a_queued_task_cancels_that_task(bucket, prefect):

@@ -27,6 +27,9 @@ from flows.submit import thor_job
 from tasks import linked_runs
 from tasks.bucket.directory import DirectoryBucket
 from tasks.engines.interface import STAGES
+from tasks.jobs.cancel import cancel_tasks
+from tasks.jobs.claim import claim_task
+from tasks.jobs.status_file import read_status_file
 from tasks.jobs.submit import Submission, new_job_id
 from tasks.records.assignment import (
     Assignment,
@@ -37,6 +40,7 @@ from tasks.records.assignment import (
     FlowRunStarted,
     StageBegan,
 )
+from tasks.records.status import Retried
 from tasks.settings import settings_from_environment
 from tests.services.processes import wait_until
 from tests.support.job_inputs import small_inputs
@@ -278,6 +282,30 @@ def test_a_run_that_was_cancelled_while_it_was_queued_has_its_attempt_ended(job,
     SlowSupervisor().run(job, parent_run_id=str(parent[1]))
 
     assert states_below(parent[0]) == {"Hebe attempt 1": "CANCELLED"}
+
+
+def cancelled_in_ui_and_retried(job, parent):
+    """Cancel a queued task in the UI and take that back; return the task's status file."""
+    cancel_in_ui(linked(job, parent, attempt=1).id)
+    cancel_tasks(job.bucket, job.layout, ["Hebe"])
+    file = read_status_file(job.bucket, job.layout.task("Hebe"))
+    assert file.status.error_kind == "cancelled"
+    file.change(Retried())
+    return file
+
+
+def test_a_task_that_was_cancelled_while_it_was_queued_can_be_retried(job, parent):
+    file = cancelled_in_ui_and_retried(job, parent)
+    assignment = claim_task(file, worker="host:1", parent_run_id=str(parent[1]))
+
+    supervisor = Supervisor()
+    supervisor.run(job, **assignment.model_dump())
+    finish_shows(120.0)
+
+    assert CancelAsked() not in supervisor.told
+    with get_client(sync_client=True) as client:
+        found = linked_runs.subflow_runs(client, parent[0], list(StateType))
+    assert sorted(run.state.type.value for run in found) == ["CANCELLING", "COMPLETED"]
 
 
 def test_a_run_that_is_cancelled_at_work_has_its_attempt_ended(job, prefect, monkeypatch):
