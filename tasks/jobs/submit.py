@@ -17,6 +17,7 @@ from tasks.errors import BadInputError, GenerationMismatchError
 from tasks.inputs.job_inputs import JobInputs
 from tasks.jobs.manifest_file import read_manifest, read_manifest_if_there
 from tasks.jobs.monitor import read_statuses
+from tasks.jobs.task_changes import for_each
 from tasks.jobs.task_messages import message_of_task
 from tasks.records.ids import JobId, TaskId, job_id_from_text
 from tasks.records.manifest import Manifest, manifest_from_bytes
@@ -167,8 +168,8 @@ class SubmitSteps:
         self.submission.upload_job_files()
 
     def upload_tasks(self, runs: Sequence[tuple[int, int]]) -> int:
-        """Write test orbit and status of these runs of tasks, and return how many statuses are new."""
-        return sum(self.submission.upload_tasks(first, last) for first, last in runs)
+        """Write test orbit and status of these runs of tasks, several runs at a time; return how many are new."""
+        return sum(for_each(runs, lambda run: self.submission.upload_tasks(*run)))
 
     def write_manifest(self) -> None:
         """Write the manifest without `submitted_at`."""

@@ -1,10 +1,12 @@
 """Submitting: the order of writes, and every place where a client may stop."""
 
 import functools
+import threading
 
 import pytest
 
 from tasks.broker.protocol import OutgoingMessage
+from tasks.bucket.content import ScratchFile
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismatchError, MessageNotPublishedError
 from tasks.inputs.csv_text import csv_from_table
@@ -15,7 +17,7 @@ from tasks.records.message import message_from_bytes
 from tasks.records.status import Claimed, Succeeded, status_from_bytes
 from tests.support.buckets import EndingBucket, FakeBucket, FlakyBucket, ProcessEndedHere
 from tests.support.job_inputs import observations_of, orbits_of, small_inputs
-from tests.support.jobs import status_after
+from tests.support.jobs import states_of, status_after
 
 OBJECTS = ("Hebe", "Eros", "Pallas")
 JOB = new_job_id("survey-07")
@@ -74,6 +76,26 @@ def test_bucket_comes_before_queue_and_the_completed_manifest_is_last(inputs):
         *[("publish", task_id) for task_id in inputs.task_ids],
         ("write", "manifest.json"),
     ]
+
+
+def test_a_large_job_is_uploaded_several_tasks_at_a_time_whoever_shows_it():
+    names = tuple(f"orbit-{number}" for number in range(250))
+    large = JobInputs(ScratchFile(), b"key,value\n", names, names, (b"orbit_id\n",) * len(names), 1, "builtin", "7")
+    at_once = threading.Barrier(3)
+
+    class Waits(FakeBucket):
+        """Writes the first status of each of three runs of tasks only when all three are at theirs."""
+
+        def write(self, name, body, *, if_generation=None):
+            if name.endswith(("orbit-0/status.json", "orbit-100/status.json", "orbit-200/status.json")):
+                at_once.wait(30.0)
+            return super().write(name, body, if_generation=if_generation)
+
+    bucket = Waits()
+
+    submit(bucket, large, Queue(bucket))
+
+    assert set(states_of(bucket, LAYOUT)) == set(names)
 
 
 def test_the_manifest_says_what_the_job_is(inputs):
