@@ -225,17 +225,18 @@ class LocalWorkers:
 
 @contextlib.contextmanager
 def local_workers(count: int, settings: Settings, bucket_url: str) -> Iterator[LocalWorkers]:
-    """Yield `count` workers on this machine, which serve the queue of the settings and that bucket while it lasts."""
+    """Yield `count` workers on this machine, which serve the queue of the settings and that bucket while it lasts.
+
+    They don't leave when they are idle: a lost task may come back, and each one's start takes 7 s of a processor.
+    """
     queue_url = settings.with_bucket(bucket_url).queue_url
     require_lasting_leases(settings, queue_url)
-    # A lost task comes back after the delay: nobody may leave before.
-    idle_seconds = max(60.0, 3 * settings.delay_seconds(queue_url))
     changes = {"THOR_QUEUE": queue_url, "THOR_BUCKET": bucket_url, "THOR_HOME": str(settings.home)}
     changes |= {"PREFECT_API_URL": PREFECT_API_URL.value() or "", "PREFECT_HOME": str(PREFECT_HOME.value())}
     changes |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     workers = LocalWorkers(
         count,
-        command=[sys.executable, "-m", "workers", "--idle-timeout", f"{idle_seconds:g}"],
+        command=[sys.executable, "-m", "workers"],
         environment=environment_with(**{name: value for name, value in changes.items() if value}),
         logs=settings.home / "logs",
     )

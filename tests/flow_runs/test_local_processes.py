@@ -11,6 +11,7 @@ from flows.terminal import local_processes
 from flows.terminal.local_processes import LocalWorkers, prefect_server
 from tasks.settings import Settings, environment_with
 from tests.services.processes import wait_until
+from workers.__main__ import parse_arguments
 
 PROJECT = Path(__file__).parents[2]
 WORKER = """
@@ -41,6 +42,21 @@ def test_a_worker_at_the_task_of_another_job_gives_it_back_and_is_not_killed(wor
     worker_at_work.stop()
 
     assert (tmp_path / "worker-1.log").read_text() == "at work, gave its task back"
+
+
+def test_workers_with_nothing_to_do_stay_as_long_as_the_job(tmp_path, monkeypatch):
+    # One that left was replaced at once: beside a job's last tasks the idle ones did nothing but start anew.
+    commands = []
+
+    def recorded(count, *, command, **options):
+        commands.append(command)
+        return LocalWorkers(0, command=command, **options)
+
+    monkeypatch.setattr(local_processes, "LocalWorkers", recorded)
+    with local_processes.local_workers(2, Settings(home=tmp_path), "gs://bucket"):
+        pass
+
+    assert [parse_arguments(command[3:]).idle_timeout for command in commands] == [None]
 
 
 COMMAND = """
