@@ -77,7 +77,7 @@ class JobWatch:
         except ObjectNotFoundError as error:
             raise self._unreadable(task_id, "was deleted") from error
         except ValidationError as error:
-            raise self._unreadable(task_id, "is not a status") from error
+            raise self._unreadable(task_id, "is not a status; delete it") from error
 
     def _unreadable(self, task_id: TaskId, found: str) -> BadInputError:
         return BadInputError(

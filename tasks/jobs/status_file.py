@@ -109,6 +109,7 @@ def read_status_file(bucket: Bucket, layout: TaskLayout) -> StatusFile:
     except ValidationError as error:
         raise TaskMessageError(
             f"Cannot read the status of task {layout.task_id!r}: {layout.status!r} is not a status "
-            f"({error.error_count()} faults). Put it right or delete it, then `repair` the job."
+            f"({error.error_count()} faults). Put it right and `repair` the job, or delete it and run the same submit "
+            f"again with --job-id {layout.job.job_id}."
         ) from error
     return StatusFile(bucket=bucket, layout=layout, status=status, generation=stored.generation)

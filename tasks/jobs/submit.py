@@ -58,6 +58,21 @@ class Submission:
                 raise self._other_inputs(f"it has a task {task_id!r} that is not among these test orbits")
         return None
 
+    def lacks_job_files(self) -> bool:
+        """Tell whether somebody deleted observations or config."""
+        names = (self.layout.observations, self.layout.config)
+        return any(self.bucket.generation(name) == MUST_NOT_EXIST for name in names)
+
+    def missing_tasks(self) -> list[int]:
+        """Return the numbers of the tasks that have no test orbit or no status."""
+        listed = {
+            info.name
+            for ending in ("/inputs/orbits.csv", "/status.json")
+            for info in self.bucket.list(self.layout.tasks_prefix, ending=ending)
+        }
+        tasks = [self.layout.task(task_id) for task_id in self.inputs.task_ids]
+        return [number for number, task in enumerate(tasks) if not {task.orbits, task.status} <= listed]
+
     def upload_job_files(self) -> None:
         """Write observations and config."""
         self._create(self.layout.observations, self.inputs.observations)
@@ -188,8 +203,8 @@ class SubmitSteps:
 def submit_job(steps: SubmitSteps) -> Manifest:
     """Submit a job: the order of writes.
 
-    Twice: completes what was interrupted, and rings again for every task that has not come to its end: its message may
-    be lost, and one too many does no harm.
+    Twice: completes what was interrupted, puts back what somebody deleted, and rings again for every task that has not
+    come to its end: its message may be lost, and one too many does no harm.
 
     Raises
     ------
@@ -198,6 +213,7 @@ def submit_job(steps: SubmitSteps) -> Manifest:
     """
     manifest = steps.submission.require_same_inputs()
     if manifest is not None and manifest.submitted_at is not None:
+        _put_back(steps)
         _ring(steps, steps.submission.unfinished_tasks(all_are_new=False))
         return manifest
     steps.upload_job_files()
@@ -206,6 +222,15 @@ def submit_job(steps: SubmitSteps) -> Manifest:
     steps.write_manifest()
     _ring(steps, steps.submission.unfinished_tasks(all_are_new=new == count))
     return steps.complete_manifest()
+
+
+def _put_back(steps: SubmitSteps) -> None:
+    """Upload what a submitted job lacks."""
+    if steps.submission.lacks_job_files():
+        steps.upload_job_files()
+    if missing := steps.submission.missing_tasks():
+        runs = batches(len(steps.submission.inputs.task_ids))
+        steps.upload_tasks([(first, last) for first, last in runs if any(first <= number < last for number in missing)])
 
 
 def _ring(steps: SubmitSteps, task_ids: Sequence[TaskId]) -> None:

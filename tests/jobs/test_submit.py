@@ -183,6 +183,24 @@ def test_a_submitted_job_is_rung_for_again_where_it_is_not_done_and_nothing_is_w
     assert (bucket.written, again.sent) == (written, [inputs.task_ids[0], inputs.task_ids[2]])
 
 
+@pytest.mark.parametrize(
+    "name", ["observations.csv", "config.csv", "tasks/Eros/inputs/orbits.csv", "tasks/Eros/status.json"]
+)
+def test_what_somebody_deleted_of_a_submitted_job_is_put_back_by_the_same_submit(inputs, name):
+    # It is what errors of workers and of monitor advise.
+    bucket = FakeBucket()
+    submit(bucket, inputs, Queue(bucket))
+    before = everything(bucket)
+    bucket.delete(f"{LAYOUT.prefix}{name}")
+    n_written, again = len(bucket.written), Queue(bucket)
+
+    submit(bucket, inputs, again)
+
+    assert everything(bucket) == before
+    assert f"{LAYOUT.prefix}{name}" in bucket.written[n_written:]
+    assert again.sent == list(inputs.task_ids)
+
+
 def test_a_job_that_is_done_needs_no_queue_to_be_submitted_again(inputs):
     bucket = FakeBucket()
     first = submit(bucket, inputs, Queue(bucket))
