@@ -8,7 +8,7 @@ from uuid import UUID
 
 from prefect import flow
 
-from flows.shown.job_show import JobShow
+from flows.shown.job_show import JobShow, settle
 from flows.terminal import command_line
 from flows.terminal.reporter import reporter, reporter_for_terminal, use_reporter
 from tasks import instrument, steps
@@ -40,6 +40,7 @@ def monitor_job(job_id: str, bucket: str | None = None) -> dict[str, int]:
     layout = JobLayout(job_id_from_text(job_id))
     watch = JobWatch(store, layout, read_manifest(store, layout).task_ids)
     follow(watch)
+    settle(watch, None)
     return counts(watch.progress)
 
 

@@ -91,9 +91,11 @@ def make_attempt_run(  # noqa: PLR0913 (what names an attempt)
     return FlowRun.model_validate(client.request("POST", "/flow_runs/", json=run).json())
 
 
-def retries_of(run: FlowRun) -> int:
-    """Return how often the task had been retried when its run was made, by the key of `make_attempt_run`."""
-    retries = (run.idempotency_key or "").split(" ")[3:]
+def retries_of(run: FlowRun) -> int | None:
+    """Return how often the task had been retried when its run was made; None: it stands alone, and does not tell."""
+    if run.idempotency_key is None:
+        return None
+    retries = run.idempotency_key.split(" ")[3:]
     return int(retries[0]) if retries else 0
 
 
@@ -117,6 +119,12 @@ def is_cancelled(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
 def runs_below(client: SyncPrefectClient, parents: Sequence[UUID], states: Sequence[StateType]) -> list[FlowRun]:
     """Return the flow runs below these Prefect task runs that are in one of the states."""
     return _filtered(client, {"parent_task_run_id": {"any_": [str(parent) for parent in parents]}}, states)
+
+
+def attempt_runs_of_job(client: SyncPrefectClient, job_id: JobId, states: Sequence[StateType]) -> list[FlowRun]:
+    """Return the flow runs of a job's attempts that are in one of the states, below its own run or not."""
+    tagged = _filtered(client, {"tags": {"all_": [f"job:{job_id}"]}}, states)
+    return [run for run in tagged if "attempt" in run.parameters]  # the job's own run and those of stages have none
 
 
 def subflow_runs(client: SyncPrefectClient, flow_run_id: UUID, states: Sequence[StateType]) -> list[FlowRun]:

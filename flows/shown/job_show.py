@@ -5,6 +5,7 @@ waits. It also listens: a run that somebody cancels in the UI cancels the job, o
 """
 
 import contextvars
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -218,13 +219,27 @@ def show_submitted(watch: JobWatch, parent_id: UUID | None) -> None:
 
 
 def settle(watch: JobWatch, parent_id: UUID | None) -> None:
-    """Give every run of the job's tasks an end: what its worker has not shown is told by the status of the task."""
+    """Give every run of the job's tasks an end: what its worker has not shown is told by the status of the task.
+
+    Without a parent those that there are; with one each task has a run afterwards.
+    """
     if parent_id is None:
+        _settle_alone(watch)
         return
     with instrument.not_shown(), linked_runs.hasty_client() as client:
-        _settle_runs(client, _unfinished_after_a_while(client, parent_id), watch.statuses)
+        below = functools.partial(linked_runs.runs_below, client, [parent_id], linked_runs.UNFINISHED)
+        _settle_runs(client, _left_after_a_while(below), watch.statuses)
         _settle_runs(client, _runs_that_nobody_made(client, parent_id, watch), watch.statuses)
         linked_runs.end_parent(client, parent_id)
+
+
+def _settle_alone(watch: JobWatch) -> None:
+    if not (instrument.is_in_run() and instrument.prefect_answers()):
+        return
+    with instrument.not_shown(), linked_runs.hasty_client() as client:
+        job_id = watch.layout.job_id
+        of_job = functools.partial(linked_runs.attempt_runs_of_job, client, job_id, linked_runs.UNFINISHED)
+        _settle_runs(client, _left_after_a_while(of_job), watch.statuses)
 
 
 def settle_cancelled(bucket: Bucket, job: JobLayout, job_run_id: UUID) -> None:
@@ -274,14 +289,14 @@ def _runs_that_nobody_made(client: SyncPrefectClient, parent_id: UUID, watch: Jo
             )
 
 
-def _unfinished_after_a_while(client: SyncPrefectClient, parent_id: UUID) -> list[FlowRun]:
+def _left_after_a_while(find: Callable[[], list[FlowRun]]) -> list[FlowRun]:
     """Return the runs that have no end, after waiting for workers that are about to give it."""
     moved_at = time.monotonic()
     until = moved_at + CATCH_UP_SECONDS
-    found = linked_runs.runs_below(client, [parent_id], linked_runs.UNFINISHED)
+    found = find()
     while found and time.monotonic() < min(until, moved_at + patience_with(found)):
         time.sleep(0.5)
-        before, found = found, linked_runs.runs_below(client, [parent_id], linked_runs.UNFINISHED)
+        before, found = found, find()
         if len(found) < len(before):
             moved_at = time.monotonic()
     return found
@@ -294,7 +309,9 @@ def patience_with(runs: Sequence[FlowRun]) -> float:
 
 
 def _settle_run(client: SyncPrefectClient, run: FlowRun, status: Status) -> None:
-    state = settled_state(run.parameters.get("attempt"), status, retries=linked_runs.retries_of(run))
+    retries = linked_runs.retries_of(run)
+    told = status.retries if retries is None else retries
+    state = settled_state(run.parameters.get("attempt"), status, retries=told)
     for each in [*linked_runs.subflow_runs(client, run.id, linked_runs.UNFINISHED), run]:
         linked_runs.set_state(client, each.id, state)
 

@@ -10,6 +10,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running
 
+from flows.monitor import monitor_job
+from flows.run_task import thor_task
 from flows.shown import job_show
 from flows.shown.cancelled_run import cancel_job_of_run
 from flows.shown.job_show import JobShow, settle, settled_state
@@ -105,6 +107,25 @@ def test_at_the_end_every_run_is_given_what_became_of_its_task(bucket, prefect):
         "c attempt 1": "Cancelled",
         "d attempt 1": "Queued",
     }
+
+
+@pytest.mark.parametrize("events", [(), (*CANCELLED, Retried())], ids=["first try", "retried"])
+def test_runs_that_stand_alone_have_an_end_too_when_their_job_has_one(place, prefect, monkeypatch, events):
+    # As those of jobs of many tasks, and of jobs that were submitted and left: a worker that died ends none.
+    monkeypatch.setattr(job_show, "SHOWING_SECONDS", 1.0)
+    job_id = JobId(f"survey-{len(events)}")
+    make_job(place.bucket, {"a": (*events, *failed("crashed")), "b": SUCCEEDED}, job_id=job_id)
+    with get_client(sync_client=True) as client:
+        parameters = {"job_id": job_id, "task_id": "a", "attempt": 1}
+        tags = linked_runs.tags_of(job_id, "a")
+        lost = client.create_flow_run(thor_task, parameters=parameters, tags=tags, state=Running())
+        other = client.create_flow_run(thor_task, parameters=parameters, tags=["job:other", "task:a"], state=Running())
+
+    assert monitor_job(job_id, bucket=place.bucket.url)["failed"] == 1
+
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(lost.id).state.name == "Failed"
+        assert client.read_flow_run(other.id).state.name == "Running"
 
 
 def test_a_task_whose_run_nobody_made_has_one_at_the_end_all_the_same(bucket, prefect):
