@@ -170,15 +170,15 @@ def _expected(
 
 
 def _nights(observations: pa.Table) -> "pd.Series[str]":
-    """Night of each observation: as given, else local noon to noon."""
+    """Night of each observation as the engine counts them: each observatory's, as given, else local noon to noon."""
     codes = observations["observatory_code"].to_pandas()
     longitude_deg = codes.map(longitudes_deg()).to_numpy(dtype=np.float64)
     solar = solar_nights(observations["mjd_utc"].to_numpy(), longitude_deg)
-    computed = pd.Series(solar).astype(str)
-    if "night_id" not in observations.column_names:
-        return computed
-    given = observations["night_id"].to_pandas()
-    nights: pd.Series[str] = given.where(given.notna(), computed)
+    dates = "date " + pd.Series(solar).astype(str)
+    if "night_id" in observations.column_names:
+        given = observations["night_id"].to_pandas()
+        dates = ("name " + given.astype(object)).where(given.notna(), dates)
+    nights: pd.Series[str] = codes.str.cat(dates, sep=" ")
     return nights
 
 

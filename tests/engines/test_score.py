@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tasks.engines.builtin.survey import prepare_survey
 from tasks.engines.score import CONTAMINATED, FALSE, PURE, Score, score_orbits
-from tasks.engines.settings import ClusterAndLinkSettings
+from tasks.engines.settings import ClusterAndLinkSettings, EngineSettings
 from tasks.engines.tables import OBSERVATIONS
 
 SETTINGS = ClusterAndLinkSettings(min_observations=6, min_nights=3, min_arc_days=1.0)
@@ -82,6 +83,22 @@ def test_a_night_id_wins_over_the_computed_night():
     one_night = observations.set_column(position, OBSERVATIONS.field("night_id"), pa.array(["n"] * 8))
 
     assert score_orbits(one_night, truth, members({}), settings=SETTINGS).findable == 0
+
+
+@pytest.mark.parametrize("names", [None, ["59999", "59999", *[None] * 6], ["a", "b"] * 4])
+def test_nights_are_those_that_the_engine_counts(names):
+    observations, truth = sky({"a": [0, 0.02, 0.04, 0.06, 1, 1.02, 2, 2.02]})
+    columns = {"observatory_code": ["X05", "W84"] * 4, "night_id": names or [None] * 8}
+    for name, values in columns.items():
+        field = OBSERVATIONS.field(name)
+        observations = observations.set_column(
+            observations.schema.get_field_index(name), field, pa.array(values, field.type)
+        )
+
+    result = score_orbits(observations, truth, members({}), settings=SETTINGS)
+
+    counted = len(set(prepare_survey(observations, EngineSettings()).exposure_night.tolist()))
+    assert result.objects["num_nights"].to_pylist() == [counted]
 
 
 def test_without_orbits_nothing_is_recovered_and_nothing_fails():

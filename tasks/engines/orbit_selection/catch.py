@@ -166,13 +166,27 @@ def _makes_cluster(
     """Tell whether detections at these ascending times are a cluster, two of neighbouring nights near each other."""
     if t.size < min_observations or t[-1] - t[0] < min_arc:
         return False
-    n_nights = 1
     near = False
     for i in range(1, t.size):
-        if night[i] != night[i - 1]:
-            n_nights += 1
-            near = near or t[i] - t[i - 1] <= max_gap
-    return n_nights >= min_nights and near
+        near = near or (night[i] != night[i - 1] and t[i] - t[i - 1] <= max_gap)
+    return near and _are_of_nights(night, min_nights)
+
+
+@kernel
+def _are_of_nights(night: IndexArray, fewest: int) -> bool:
+    """Tell whether there are so many different nights: those of two observatories may take turns."""
+    met = np.empty(fewest, dtype=np.int64)
+    count = 0
+    for i in range(night.size):
+        if count == fewest:
+            break
+        is_new = True
+        for k in range(count):
+            is_new = is_new and met[k] != night[i]
+        if is_new:
+            met[count] = night[i]
+            count += 1
+    return count >= fewest
 
 
 @kernel

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tasks.engines.builtin.survey import prepare_survey
-from tasks.engines.orbit_selection.catch import findable
+from tasks.engines.orbit_selection.catch import could_find, findable
 from tasks.engines.orbit_selection.footprint import (
     WIDEST_DISC_DEG,
     footprint_of_observations,
@@ -14,7 +15,7 @@ from tasks.engines.orbit_selection.footprint import (
     windows_of_footprint,
 )
 from tasks.engines.orbit_selection.sightings import sightings_of_states
-from tasks.engines.settings import EngineSettings
+from tasks.engines.settings import ClusterAndLinkSettings, EngineSettings
 from tests.bench.cases import CASES
 from tests.bench.survey import FIELD_RADIUS_DEG, generate_survey
 from tests.support.skies import observations_of_directions
@@ -110,6 +111,15 @@ def test_what_is_seen_on_too_few_nights_cannot_be_found(survey, footprint):
     assert 0 < found.sum() < len(found)
     assert counts[found].min() >= SETTINGS.cluster_and_link.min_observations
     assert not findable(sightings, footprint, strict).any()
+
+
+@pytest.mark.parametrize(("min_nights", "enough"), [(4, True), (5, False)])
+def test_two_observatories_that_take_turns_make_no_more_nights_than_there_are(min_nights, enough):
+    times = [60000.1 + day + 0.01 * turn for day in (0, 1) for turn in range(6)]
+    places = {"RA_deg": [10.0] * 12, "Dec_deg": [0.0] * 12, "observatory_code": ["X05", "W84"] * 6}
+    seen = footprint_of_observations(pa.table({"mjd_utc": times, **places}), smallest_radius_deg=0.5)
+
+    assert could_find(seen, ClusterAndLinkSettings(min_nights=min_nights)) == enough
 
 
 def test_sightings_of_some_objects_are_theirs(survey, footprint):
