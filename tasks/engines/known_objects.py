@@ -4,6 +4,7 @@ A sieve of three meshes, since a catalogue may have a million orbits: two bodies
 once for what is left, and a narrow radius; the full force model at the times of the detections.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,10 @@ WIDE_DEG, WIDE_DEG_PER_YEAR = 1.0, 1.5
 NARROW_DEG = 0.5
 """The same with the full force model: the motion in a slot, two bodies within the window, and a catalogue's error."""
 
+CLOSE_DEG = 0.5
+"""Both radii grow by this times (1 au / distance from the observer - 1) for orbits that are nearer than 1 au: they move
+fast, degrees in a slot at 0.05 au, and a small error of their place is a large angle."""
+
 ARCSEC_PER_RAD = 180.0 * 3600.0 / np.pi
 
 
@@ -63,7 +68,7 @@ def nearest_known(members: pa.Table, catalogue: pa.Table) -> dict[int, tuple[str
     Returns
     -------
     nearest
-        By `orbit_index`. An object without any orbit within `NARROW_DEG` is not in it.
+        By `orbit_index`. An object without any orbit near enough (`NARROW_DEG`) is not in it.
     """
     if len(members) == 0 or len(catalogue) == 0:
         return {}
@@ -119,10 +124,10 @@ def _near(states: FloatArray, epochs: FloatArray, sample: _Sample, middle: IntAr
         for epoch in np.unique(epochs):
             rows = epochs == epoch
             toward[rows] = positions_of_many(states[rows], np.array([when - epoch]))[:, 0] - observer
-        toward /= np.linalg.norm(toward, axis=1, keepdims=True)
-        chord, _ = cKDTree(sample.toward[slot]).query(np.nan_to_num(toward))
-        radius = np.minimum(WIDE_DEG + WIDE_DEG_PER_YEAR * np.abs(when - epochs) / 365.25, 180.0)
-        near |= chord <= 2.0 * np.sin(np.radians(radius) / 2.0)
+        distance = np.linalg.norm(toward, axis=1)
+        chord, _ = cKDTree(sample.toward[slot]).query(np.nan_to_num(toward / distance[:, None]))
+        astray = WIDE_DEG_PER_YEAR * np.abs(when - epochs) / 365.25
+        near |= chord <= _chord(WIDE_DEG + astray * np.maximum(1.0 / distance, 1.0), distance)
     return near
 
 
@@ -137,20 +142,29 @@ def _moved(states: FloatArray, epochs: FloatArray, when: float) -> FloatArray:
 
 def _candidates(moved: FloatArray, when: float, sample: _Sample, middle: IntArray) -> dict[int, IntArray]:
     """Return for each object, by its place in `middle`, the rows of `moved` that are near its middle detection."""
-    found: dict[int, IntArray] = {}
+    orbits_of_object: dict[int, list[int]] = defaultdict(list)
     usable = np.flatnonzero(np.isfinite(moved).all(axis=1))
     if len(usable) == 0:
-        return found
+        return {}
     place = {row: number for number, row in enumerate(middle.tolist())}
     for slot in _slots(sample, middle):
         toward = positions_of_many(moved[usable], np.array([sample.mjd_tdb[slot].mean() - when]))[:, 0]
         toward = toward - sample.observer[slot].mean(axis=0)
-        tree = cKDTree(toward / np.linalg.norm(toward, axis=1, keepdims=True))
-        rows = tree.query_ball_point(sample.toward[slot], 2.0 * np.sin(np.radians(NARROW_DEG) / 2.0))
-        for row, near in zip(slot.tolist(), rows, strict=True):
-            if near:
-                found[place[row]] = usable[np.sort(near)]
-    return found
+        distance = np.linalg.norm(toward, axis=1)
+        toward, radius = toward / distance[:, None], _chord(NARROW_DEG, distance)
+        tree = cKDTree(sample.toward[slot])
+        near = np.flatnonzero(tree.query(toward)[0] <= radius)
+        for orbit, rows in zip(usable[near].tolist(), tree.query_ball_point(toward[near], radius[near]), strict=True):
+            for row in rows:
+                orbits_of_object[place[int(slot[row])]].append(orbit)
+    return {number: np.array(orbits) for number, orbits in orbits_of_object.items()}
+
+
+def _chord(radius_deg: FloatArray | float, distance: FloatArray) -> FloatArray:
+    """Return the chord of a radius about each orbit's place, larger where it is near; `distance` in au."""
+    widened = radius_deg + CLOSE_DEG * np.maximum(1.0 / distance - 1.0, 0.0)
+    chord: FloatArray = 2.0 * np.sin(np.radians(np.minimum(widened, 180.0)) / 2.0)
+    return chord
 
 
 def _slots(sample: _Sample, middle: IntArray) -> list[IntArray]:

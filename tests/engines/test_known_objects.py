@@ -2,11 +2,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from adam_core.observers import Observers
+from adam_core.time import Timestamp
 
 from tasks.engines.builtin.astrodynamics.n_body import propagate
+from tasks.engines.builtin.astrodynamics.observers import observer_states
 from tasks.engines.known_objects import nearest_known
 from tests.support.job_inputs import whole_demo
 from tests.support.recovered import OBJECTS, merged_demo
+from tests.support.sky import assist, orbit_table, orbits_from_states, states_at
 
 AXES = ("x", "y", "z", "vx", "vy", "vz")
 
@@ -16,6 +20,18 @@ def detections(orbit_index=None):
     rows = pc.index_in(merged.members["obs_id"], observations["obs_id"].combine_chunks()).combine_chunks()
     table = observations.take(rows).append_column("orbit_index", merged.members["orbit_index"])
     return table if orbit_index is None else table.filter(pc.equal(table["orbit_index"], orbit_index))
+
+
+def places_of(ephemeris):
+    """Orbit, time (MJD UTC), ICRF right ascension and declination of each row of adam-core's ephemeris."""
+    coordinates = ephemeris.coordinates
+    columns = {
+        "orbit_id": ephemeris.orbit_id.to_pylist(),
+        "mjd": coordinates.time.rescale("utc").mjd().to_pylist(),
+        "lon": coordinates.lon.to_pylist(),
+        "lat": coordinates.lat.to_pylist(),
+    }
+    return pa.table(columns).to_pylist()
 
 
 def moved_to(catalogue, days):
@@ -62,6 +78,32 @@ def test_of_two_orbits_the_nearer_one_is_taken():
     ((name, distance),) = nearest_known(detections(hebe), both).values()
 
     assert (name, round(distance, 1)) == ("Hebe", 0.1)
+
+
+def test_objects_that_pass_near_the_earth_are_found_in_an_old_catalogue():
+    passing, epoch = 8, 60000.0
+    rng = np.random.default_rng(4)
+    direction, motion = (each / np.linalg.norm(each, axis=1)[:, None] for each in rng.normal(size=(2, passing, 3)))
+    earth = observer_states(pa.array(["500"]), np.array([epoch]))
+    # At 0.05 au with the usual 14 km/s: some 9 deg a day.
+    states = np.hstack([earth.position + 0.05 * direction, earth.velocity + 0.008 * motion])
+    names = [f"near{number}" for number in range(passing)]
+    orbits = orbits_from_states(names, states, epoch)
+    # Each on three nights, all in one stretch of six hours.
+    times = epoch + np.arange(passing)[:, None] * 0.2 / passing + np.array([-1.0, 0.0, 1.0])
+    observers = Observers.from_codes(["X05"] * times.size, Timestamp.from_mjd(times.ravel(), scale="utc"))
+    seen = assist().generate_ephemeris(orbits, observers, predict_magnitudes=False)
+    place = {(row["orbit_id"], round(row["mjd"], 6)): (row["lon"], row["lat"]) for row in places_of(seen)}
+
+    rows = [(number, mjd, *place[names[number], round(mjd, 6)]) for number in range(passing) for mjd in times[number]]
+    columns = dict(
+        zip(("orbit_index", "mjd_utc", "RA_deg", "Dec_deg"), map(list, zip(*rows, strict=True)), strict=True)
+    )
+    members = pa.table({**columns, "observatory_code": ["X05"] * len(rows)})
+    nearest = nearest_known(members, orbit_table(names, states_at(orbits, epoch - 700.0), epoch - 700.0))
+
+    assert {number: name for number, (name, _) in nearest.items()} == dict(enumerate(names))
+    assert max(distance for _, distance in nearest.values()) < 5.0
 
 
 def test_nothing_to_compare_gives_nothing():
