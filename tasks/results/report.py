@@ -49,7 +49,9 @@ td.n,th.n{text-align:right}td.wrap{white-space:normal;overflow-wrap:anywhere}.fa
 dl.totals{display:flex;flex-wrap:wrap;gap:.4rem 2.2rem;margin:1rem 0}dl.totals div{display:flex;flex-direction:column}
 dl.totals dt{order:2;font-size:.8rem;color:var(--soft)}dl.totals dd{margin:0;font-size:1.45rem;font-weight:600}
 summary{cursor:pointer;color:var(--accent);margin:.4rem 0}
-@media print{body{max-width:none;padding:0}details{display:block}figure{break-inside:avoid}}
+@media print{body{max-width:none;padding:0}figure{break-inside:avoid}.scroll{overflow:visible}
+details::details-content{content-visibility:visible}
+table{font-size:.5rem}th,td{padding:.1rem .25rem;white-space:normal}td{overflow-wrap:anywhere}td.n{white-space:nowrap}}
 """
 
 ORBIT_COLUMNS = {
@@ -58,7 +60,7 @@ ORBIT_COLUMNS = {
     "rchi2": ("red. chi²", ".2f"), "a": ("a [au]", ".5f"), "a_sigma": ("sigma a [au]", ".1e"), "e": ("e", ".5f"),
     "i": ("i [deg]", ".4f"), "q": ("q [au]", ".5f"), "H": ("H", ".2f"), "uncertainty_parameter": ("U", "d"),
     "known_object": ("known object", ""), "known_separation_arcsec": ("separation [arcsec]", ".2f"),
-    "found_by": ("found by", ""), "quality_flags": ("flags", ""),
+    "quality_flags": ("flags", ""), "found_by": ("found by", ""),
 }  # fmt: skip
 """Column of the table -> its heading on the page and the format of its numbers."""
 

@@ -107,6 +107,28 @@ def test_it_shows_orbits_tasks_settings_and_versions(report):
         assert part in text
 
 
+def test_what_speaks_against_an_orbit_stands_before_a_list_that_may_be_long(report):
+    heads = page_of(report).text
+
+    assert heads.index("flags") < heads.index("found by")
+
+
+def test_printed_it_loses_no_column_and_no_folded_table(report, chromium, tmp_path):
+    """As on a sheet of A4: what is for printing holds for the screen, and the page is as narrow."""
+    printed = (report / "report.html").read_text().replace("@media print{", "@media all{body{width:700px}")
+    printed = printed.replace("<details open>", "<details>")  # as long tables are
+    lost = (
+        "<script>document.title = [...document.querySelectorAll('.scroll')].map("
+        "each => each.checkVisibility() ? each.scrollWidth - each.clientWidth : 'folded').join(' ')</script>"
+    )
+    page = tmp_path / "printed.html"
+    page.write_text(printed.replace("</body>", f"{lost}</body>"))
+
+    title = chromium.text_of(page.as_uri(), wait_ms=1000).partition("<title>")[2].partition("</title>")[0]
+
+    assert title.split() == ["0"] * 4
+
+
 def test_a_second_collect_writes_the_same_page(report, tmp_path):
     collect_demo(tmp_path)
 
