@@ -246,6 +246,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--workers is {options.workers}: expected 0 or more")
     if options.no_wait and options.workers:
         parser.error("--no-wait leaves at once, so it can start no --workers: use `python -m workers`")
+    if options.no_wait and (options.output or options.catalogue):
+        parser.error("--no-wait brings nothing home: give --output and --catalogue to `python -m flows.collect`")
     return options
 
 

@@ -98,6 +98,8 @@ def test_an_output_that_cannot_be_written_to_is_refused_before_the_job_is_comput
         (("--orbits", "a.csv"), "belong together"),
         (("--workers", "-1"), "expected 0 or more"),
         (("--no-wait", "--workers", "2"), "python -m workers"),
+        (("--no-wait", "--output", "found"), "python -m flows.collect"),
+        (("--no-wait", "--catalogue", "known.csv"), "python -m flows.collect"),
         (("--job-id", "../x", "--no-wait"), "Choose another id"),
         (("--job-id", "", "--no-wait"), "--job-id is empty"),
         (("--bucket", "s3://x", "--no-wait"), "gs://NAME"),
