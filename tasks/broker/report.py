@@ -19,6 +19,8 @@ from tasks.errors import BrokerUnavailableError
 
 _NOT_FOUND: Final = 404
 _PRECONDITION_FAILED: Final = 406
+_LOOKS: Final = 2
+"""So often a queue is looked at before it is deleted for not working."""
 _ALARM_SECONDS: Final = 1.0
 """How soon a broker with an alarm tells a connection that publishes: at once, so this is for a slow network."""
 
@@ -93,7 +95,7 @@ def recreate_broken_queues(url: str, *, ca_file: Path | None = None) -> list[str
     if scheme_of(url) == SQLITE_SCHEME:
         return []
     with _Probe(BrokerAddress(url, ca_file)) as probe:
-        broken = [name for name in QUEUE_ARGUMENTS if not probe.queue_finding(name).is_fine]
+        broken = [name for name in QUEUE_ARGUMENTS if probe.is_broken(name)]
         for name in broken:
             probe.delete_queue(name)
         if broken:
@@ -160,6 +162,10 @@ class _Probe:
         if count == 0 and isinstance(self._ask(f"take a message of {subject}", partial(_get, name)), Exception):
             return _broken(subject, "has no leader: nothing can be published to it or received from it")
         return Finding(subject, is_fine=True, text=f"{count} messages ready")
+
+    def is_broken(self, name: str) -> bool:
+        """Tell whether a queue does not work, also when it is looked at again: a connection may be lost at any look."""
+        return not any(self.queue_finding(name).is_fine for _ in range(_LOOKS))
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue, with all that is in it. Raises `BrokerUnavailableError`."""

@@ -3,7 +3,8 @@
 import pika
 import pytest
 
-from tasks.broker.report import ack_timeout_finding, broker_report, recreate_broken_queues
+from tasks.broker.link import LinkLostError
+from tasks.broker.report import _Probe, ack_timeout_finding, broker_report, recreate_broken_queues
 from tasks.broker.topology import DEAD_QUEUE, DELAY_QUEUE, QUEUE_ARGUMENTS, WORK_QUEUE
 from tests.broker.test_rabbitmq_faults import memory_alarm
 from tests.services.processes import free_port
@@ -74,6 +75,26 @@ def test_a_queue_that_was_declared_otherwise_is_reported_and_made_anew(rabbitmq_
 
     assert recreate_broken_queues(rabbitmq_url) == [DELAY_QUEUE]
     rabbitmq_queue.publisher().publish(numbered(1))
+    assert receive_and_ack(rabbitmq_queue.consumer(), 1) == [b"0"]
+
+
+@pytest.mark.rabbitmq
+def test_a_connection_that_is_lost_while_a_queue_is_looked_at_has_no_queue_deleted(
+    rabbitmq_url, rabbitmq_queue, monkeypatch
+):
+    rabbitmq_queue.publisher().publish(numbered(1))
+    opened, open_link = [], _Probe.open_link
+
+    def lost_at_first(probe, setup=None):
+        link = open_link(probe, setup)
+        opened.append(link)
+        if len(opened) == 1:
+            link.loop.ioloop.call_later(0.0, lambda: link.lose(LinkLostError("it was reset")))
+        return link
+
+    monkeypatch.setattr(_Probe, "open_link", lost_at_first)
+
+    assert recreate_broken_queues(rabbitmq_url) == []
     assert receive_and_ack(rabbitmq_queue.consumer(), 1) == [b"0"]
 
 
