@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.engines.builtin.astrodynamics.nights import solar_nights
+from tasks.engines.builtin.astrodynamics.observers import longitudes_deg
 from tasks.engines.orbit_catalogue import CATALOGUE_FIELDS, catalogue_columns
 from tasks.engines.tables import RECOVERED_ORBITS
 from tasks.results.job_detections import JobDetections
@@ -46,7 +48,7 @@ QUALITY_FIELDS = (
 )
 
 FLAGS = {
-    "few_nights": f"fewer than {FEW_NIGHTS} nights",
+    "few_nights": f"fewer than {FEW_NIGHTS} nights, one at several observatories counted once",
     "short_arc": f"an arc shorter than {SHORT_ARC_DAYS:g} days",
     "large_rms": f"an RMS of more than {LARGE_RMS_ARCSEC:g} arcsec",
     "poor_fit": f"a reduced chi^2 of more than {LARGE_REDUCED_CHI2:g}",
@@ -139,7 +141,9 @@ def _quality_columns(orbits: pa.Table, members: pa.Table) -> dict[str, pa.Array]
         "num_outliers": pa.array(outliers),
         "num_observatories": _observatories(used, owner, len(orbits)),
         "num_oppositions": _oppositions(used, owner, len(orbits)),
-        "quality_flags": pa.array(_flags(orbits, rms, outliers / np.maximum(all_members, 1)), pa.string()),
+        "quality_flags": pa.array(
+            _flags(orbits, _dates(used, owner, len(orbits)), rms, outliers / np.maximum(all_members, 1)), pa.string()
+        ),
         "trkSub": pa.array(trk_subs(_ids_of_each(used, number)), pa.string()),
     }
 
@@ -159,11 +163,11 @@ def _known_columns(members: pa.Table, catalogue: pa.Table | None, count: int) ->
     }
 
 
-def _flags(orbits: pa.Table, rms: FloatArray, outliers: FloatArray) -> list[str]:
+def _flags(orbits: pa.Table, dates: FloatArray, rms: FloatArray, outliers: FloatArray) -> list[str]:
     with np.errstate(invalid="ignore", divide="ignore"):
         loose = _floats(orbits, "a_sigma") > LOOSE_AXIS * np.abs(_floats(orbits, "a"))
     speaks = {
-        "few_nights": _floats(orbits, "num_nights") < FEW_NIGHTS,
+        "few_nights": np.fmin(_floats(orbits, "num_nights"), dates) < FEW_NIGHTS,
         "short_arc": _floats(orbits, "arc_length") < SHORT_ARC_DAYS,
         "large_rms": rms > LARGE_RMS_ARCSEC,
         "poor_fit": _floats(orbits, "rchi2") > LARGE_REDUCED_CHI2,
@@ -176,6 +180,20 @@ def _flags(orbits: pa.Table, rms: FloatArray, outliers: FloatArray) -> list[str]
         ";".join(name for name, holds in zip(speaks, row, strict=True) if holds)
         for row in np.column_stack([speaks[name] for name in FLAGS]).tolist()
     ]
+
+
+def _dates(used: pa.Table, owner: IntArray, count: int) -> FloatArray:
+    """Return on how many dates, local noon to noon, each orbit's detections are; nan where no time is known.
+
+    The engine's nights are each observatory's own: three that look in one night make three of them.
+    """
+    known = used["mjd_utc"].is_valid().to_numpy()
+    codes = used["observatory_code"].filter(pa.array(known)).to_pylist()
+    longitude = np.array([longitudes_deg()[code] for code in codes], dtype=np.float64)
+    dates = solar_nights(_floats(used, "mjd_utc")[known], longitude)
+    pairs = np.unique(np.column_stack([owner[known], dates]), axis=0)
+    number = np.bincount(pairs[:, 0], minlength=count)
+    return np.where(number > 0, number, np.nan)
 
 
 def _observatories(used: pa.Table, owner: IntArray, count: int) -> pa.Array:

@@ -142,6 +142,23 @@ def test_a_gap_of_a_season_makes_another_opposition_and_few_nights_are_flagged(c
     assert found.orbits["quality_flags"].to_pylist()[:2] == ["few_nights", ""]
 
 
+@pytest.mark.parametrize(("dates", "flags"), [(2, "few_nights"), (3, "")])
+def test_a_night_at_several_observatories_is_one_night_to_the_flag(dates, flags):
+    merged, observations = merged_demo()
+    every = range(len(observations))
+    # The engine counts each observatory's nights apart; its num_nights stay 7 or 8 here.
+    columns = {
+        "mjd_utc": [60000.2 + k % dates for k in every],
+        "observatory_code": [("X05", "W84", "I41")[k // dates % 3] for k in every],
+    }
+    for name, values in columns.items():
+        observations = observations.set_column(observations.column_names.index(name), name, pa.array(values))
+
+    found = complete_tables(merged, detections_from_csv(csv_from_table(observations), merged.members["obs_id"]))
+
+    assert found.orbits["quality_flags"].to_pylist() == [flags] * len(merged.orbits)
+
+
 def test_with_a_catalogue_objects_get_their_names():
     merged, observations = merged_demo()
     detections = detections_from_csv(csv_from_table(observations), merged.members["obs_id"])
