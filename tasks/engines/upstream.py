@@ -225,6 +225,8 @@ def upstream_config(test_orbit: pa.Table, settings: EngineSettings) -> dict[str,
 def upstream_observations(survey: PreparedSurvey, observations: pa.Table) -> pa.Table:
     """Return what upstream reads: uncertainties filled, exposures and nights as we have them, ids as they are."""
     exposure = survey.exposure
+    # At a pole the right ascension means nothing: its sigma is large, but a number.
+    cos_dec = np.maximum(np.cos(np.radians(survey.dec_deg)), 1e-6)
     filters = observations["filter"] if "filter" in observations.column_names else pa.nulls(len(exposure), pa.string())
     return pa.table(
         {
@@ -234,8 +236,9 @@ def upstream_observations(survey: PreparedSurvey, observations: pa.Table) -> pa.
             "night": survey.exposure_night[exposure].astype(np.int64),
             "RA_deg": survey.ra_deg,
             "Dec_deg": survey.dec_deg,
-            "RA_sigma_deg": np.degrees(survey.sigma_ra_rad),
-            "Dec_sigma_deg": np.degrees(survey.sigma_dec_rad),
+            # Upstream's is that of the right ascension itself: adam-core multiplies it by cos(Dec).
+            "ra_sigma_deg": np.degrees(survey.sigma_ra_rad) / cos_dec,
+            "dec_sigma_deg": np.degrees(survey.sigma_dec_rad),
             "mag": survey.mag,
             "mag_sigma": np.full(len(exposure), np.nan),
             "filter": filters.fill_null("unknown"),

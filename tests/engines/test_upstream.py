@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from adam_core.coordinates import CoordinateCovariances, Origin, SphericalCoordinates
+from adam_core.coordinates.residuals import Residuals
+from adam_core.time import Timestamp
 
 from tasks.engines import tables as schemas
 from tasks.engines.demo import DemoProblem, demo_problem
@@ -132,6 +135,35 @@ def test_upstream_gets_each_observation_without_nulls_where_it_allows_none(demo,
 
     assert columns["obs_id"].to_pylist() == demo.observations["obs_id"].to_pylist()
     assert {name: columns[name].null_count for name in columns.column_names} == dict.fromkeys(columns.column_names, 0)
+
+
+def test_a_place_one_sigma_off_on_the_sky_has_a_chi2_of_1_to_adam_core_at_any_declination():
+    dec = np.array([-80.0, 0.0, 60.0])
+    sigma_deg = 0.1 / 3600
+    given = {"obs_id": ["a", "b", "c"], "mjd_utc": [60000.0] * 3, "RA_deg": [10.0] * 3, "Dec_deg": dec}
+    given |= {"RA_sigma_deg": [sigma_deg] * 3, "Dec_sigma_deg": [sigma_deg] * 3, "observatory_code": ["X05"] * 3}
+    columns = UpstreamEngine(python=None).prepare(pa.table(given), EngineSettings()).observations
+
+    # As upstream's Observations has them.
+    variances = np.full((3, 6, 6), np.nan)
+    variances[:, 1, 1], variances[:, 2, 2] = (
+        columns[name].to_numpy() ** 2 for name in ("ra_sigma_deg", "dec_sigma_deg")
+    )
+    variances[:, 1, 2] = variances[:, 2, 1] = 0.0
+    place = {
+        "lat": dec,
+        "time": Timestamp.from_mjd([60000.0] * 3, scale="utc"),
+        "origin": Origin.from_kwargs(code=["X05"] * 3),
+        "frame": "equatorial",
+    }
+    observed = SphericalCoordinates.from_kwargs(
+        lon=10.0 + sigma_deg / np.cos(np.radians(dec)),
+        covariance=CoordinateCovariances.from_matrix(variances),
+        **place,
+    )
+    predicted = SphericalCoordinates.from_kwargs(lon=[10.0] * 3, **place)
+
+    assert Residuals.calculate(observed, predicted).chi2.to_pylist() == pytest.approx([1.0] * 3, rel=1e-6)
 
 
 def test_inputs_lie_ready_and_are_written_once_for_each_test_orbit(demo, survey):
