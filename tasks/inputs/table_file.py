@@ -111,6 +111,8 @@ class TableFile:
         """Return a column as text, as it stands in the file; null and empty are both null."""
         self.checks.begin()
         column = _whole(self.table[name])
+        if pa.types.is_floating(column.type) and column.is_null(nan_is_null=True).true_count == len(column):
+            column = pa.nulls(len(column))  # pandas has no other type for a column without values
         if not pa.types.is_string(column.type):
             if pa.types.is_floating(column.type):
                 raise self.error(name, 0, column[0].as_py(), "text: written as numbers, ids lose leading zeros")
@@ -382,10 +384,7 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _first_that_is_no_number(text: pa.Array) -> int:
-    for row, value in enumerate(text.to_pylist()):
-        if value is not None and not _is_number(value):
-            return row
-    return 0
+    return next((row for row, value in enumerate(text.to_pylist()) if not (value is None or _is_number(value))), 0)
 
 
 def _is_number(text: str) -> bool:
