@@ -122,7 +122,7 @@ def remove_empty_directories(root: Path, parts: Sequence[str]) -> None:
 
 
 def walk_files(
-    directory: int, *, below: str, begins: str, is_wanted: Callable[[str], bool]
+    directory: int, *, below: str, begins: str, ends: str, is_wanted: Callable[[str], bool]
 ) -> Iterator[tuple[int, str, str]]:
     """Yield (directory descriptor, file name, path from the root) of every regular file, in the order of the paths.
 
@@ -132,6 +132,8 @@ def walk_files(
         Where to begin: an open directory whose path from the root is `below` (empty, or ending in "/").
     begins
         Only paths that begin so; nothing else is opened.
+    ends
+        Only paths that end so.
     is_wanted
         Paths for which it is false are left out; a directory is asked for with the name of a child, "x", appended.
     """
@@ -140,14 +142,14 @@ def walk_files(
     # "a-b" comes before "a/c", because "-" < "/": a directory takes its place by the name with its slash.
     for name, is_directory in sorted(found, key=lambda each: each[0] + "/" * each[1]):
         path = below + name
-        if not is_directory and path.startswith(begins) and is_wanted(path):
+        if not is_directory and path.endswith(ends) and path.startswith(begins) and is_wanted(path):
             yield directory, name, path
         elif is_directory and f"{path}/".startswith(begins[: len(path) + 1]) and is_wanted(f"{path}/x"):
-            yield from _walk_below(directory, name, below=f"{path}/", begins=begins, is_wanted=is_wanted)
+            yield from _walk_below(directory, name, below=f"{path}/", begins=begins, ends=ends, is_wanted=is_wanted)
 
 
 def _walk_below(
-    parent: int, name: str, *, below: str, begins: str, is_wanted: Callable[[str], bool]
+    parent: int, name: str, *, below: str, begins: str, ends: str, is_wanted: Callable[[str], bool]
 ) -> Iterator[tuple[int, str, str]]:
     try:
         descriptor = _open_part(parent, name)
@@ -156,7 +158,7 @@ def _walk_below(
             return
         raise
     with closing_descriptor(descriptor):
-        yield from walk_files(descriptor, below=below, begins=begins, is_wanted=is_wanted)
+        yield from walk_files(descriptor, below=below, begins=begins, ends=ends, is_wanted=is_wanted)
 
 
 def _open_part(parent: int, part: str) -> int:

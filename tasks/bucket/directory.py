@@ -136,8 +136,9 @@ class DirectoryBucket:
         with self._translated("list", prefix), existing_directory(self._root, parts) as directory:
             if directory is None:
                 return
-            for parent, leaf, name in walk_files(directory, below=below, begins=prefix, is_wanted=is_object_name):
-                info = _listed(parent, leaf, name) if name.endswith(ending) else None
+            found = walk_files(directory, below=below, begins=prefix, ends=ending, is_wanted=is_object_name)
+            for parent, leaf, name in found:
+                info = _listed(parent, leaf, name)
                 if info is not None:
                     yield info
 

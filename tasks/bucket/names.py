@@ -1,11 +1,19 @@
 """Which names an object may have: those that are safe as an object name and as a path below a directory alike. Pure."""
 
+import re
+from typing import Final
+
 from tasks.errors import BadInputError
 
 MAX_NAME_BYTES = 1024
 """Google Cloud Storage's limit on an object name, in bytes of UTF-8."""
 MAX_PART_BYTES = 255
 """What common file systems allow between two slashes, in bytes of UTF-8."""
+# A listing asks of every file: character by character this took longer than the disk.
+_FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\\\\\ud800-\udfff]")
+"""Control characters, backslashes, and lone surrogates: what is not UTF-8 no bucket takes."""
+_EMPTY_OR_HIDDEN: Final = re.compile(r"(?:^|/)(?:[./]|\Z)")
+"""A part that is empty or begins with a dot."""
 
 
 def is_object_name(name: str) -> bool:
@@ -14,7 +22,10 @@ def is_object_name(name: str) -> bool:
     It is a relative path: no empty part, none that begins with "." (so neither "." nor "..", and the directory
     bucket's own files have names that no object has), no backslash and no control character.
     """
-    return _is_encodable(name) and len(name.encode()) <= MAX_NAME_BYTES and all(map(_is_part, name.split("/")))
+    if _FORBIDDEN.search(name) or _EMPTY_OR_HIDDEN.search(name):
+        return False
+    n_bytes = len(name.encode())
+    return n_bytes <= MAX_NAME_BYTES and (n_bytes <= MAX_PART_BYTES or all(map(_is_short, name.split("/"))))
 
 
 def checked_object_name(name: str) -> str:
@@ -34,16 +45,5 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
-def _is_encodable(name: str) -> bool:
-    """Lone surrogates stand for bytes that are not UTF-8: no bucket takes them."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
-
-
-def _is_part(part: str) -> bool:
-    return (
-        part != ""
-        and not part.startswith(".")
-        and "\\" not in part
-        and len(part.encode()) <= MAX_PART_BYTES
-        and not any(character < " " or "\x7f" <= character <= "\x9f" for character in part)
-    )
+def _is_short(part: str) -> bool:
+    return len(part.encode()) <= MAX_PART_BYTES

@@ -13,6 +13,10 @@ from tasks.records.ids import TaskId
 from tasks.records.progress import JobProgress, progress_from_statuses
 from tasks.records.status import Status, status_from_bytes
 
+PAUSE_PER_LOOK = 4.0
+"""Who follows a job spends at most a fifth of the time on looking: workers of this machine have better uses for it."""
+LONGEST_PAUSE_SECONDS = 10.0
+"""A look that took so long waited for a bucket that was away; people should hear soon that it is back."""
 READERS = 16
 """Statuses that are read at one time: reading waits for the network, not for the processor."""
 
@@ -45,12 +49,18 @@ class JobWatch:
         return changed
 
     def until_complete(self, *, on_look: Callable[[list[TaskId]], None], pause_seconds: float) -> None:
-        """Look again and again until every task has come to an end; `on_look` hears which tasks have changed."""
+        """Look again and again until every task has come to an end; `on_look` hears which tasks have changed.
+
+        Between two looks lies the pause, or four times as long as a look took: of a large job it takes seconds.
+        """
         while True:
-            on_look(self.look())
+            began_at = time.monotonic()
+            changed = self.look()
+            took_seconds = time.monotonic() - began_at
+            on_look(changed)
             if self.progress.is_complete:
                 return
-            time.sleep(pause_seconds)
+            time.sleep(max(pause_seconds, min(PAUSE_PER_LOOK * took_seconds, LONGEST_PAUSE_SECONDS)))
 
     @property
     def progress(self) -> JobProgress:

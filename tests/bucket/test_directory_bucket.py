@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.bucket import directory
 from tasks.bucket.checksum import crc32c_from_bytes
 from tasks.bucket.directory import DirectoryBucket
+from tasks.bucket.names import is_object_name
 from tasks.bucket.store import MUST_NOT_EXIST
 from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError
 from tests.bucket.killed_writers import BLOBS, NEW_BODY
@@ -173,6 +175,19 @@ def test_a_listing_goes_on_when_what_it_lists_disappears(bucket):
         bucket.delete(f"tasks/{number}/status.json")
 
     assert [first, *(info.name for info in listing)] == ["tasks/0/status.json", "tasks/4/status.json"]
+
+
+def test_a_listing_of_statuses_does_not_judge_every_output_beside_them(bucket, monkeypatch):
+    for task_id in "abc":
+        bucket.write(f"tasks/{task_id}/status.json", b"{}")
+        bucket.write(f"tasks/{task_id}/outputs/thor.log", b"")
+    judged = []
+    monkeypatch.setattr(directory, "is_object_name", lambda name: judged.append(name) or is_object_name(name))
+
+    listed = [info.name for info in bucket.list("tasks/", ending="/status.json")]
+
+    assert listed == [f"tasks/{task_id}/status.json" for task_id in "abc"]
+    assert not any(name.endswith("thor.log") for name in judged)
 
 
 def test_a_writer_that_is_stopped_with_the_lock_makes_others_give_up_in_time(root):

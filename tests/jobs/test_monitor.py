@@ -1,9 +1,12 @@
 """Looking at a job: one listing, and only what has changed is read."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
+from tasks.jobs import monitor
 from tasks.jobs.monitor import JobWatch
 from tasks.records.ids import JobId
 from tasks.records.progress import JobProgress
@@ -112,3 +115,26 @@ def test_a_status_that_cannot_be_read_is_named(bucket, layout, watch):
 
     with pytest.raises(BadInputError, match=r"tasks/b/status.json is not a status"):
         watch.look()
+
+
+@pytest.mark.parametrize(("look_seconds", "pause"), [(0.01, 0.3), (2.0, 8.0), (120.0, 10.0)])
+def test_looking_at_a_large_job_leaves_most_of_the_time_to_others(
+    bucket, layout, watch, monkeypatch, look_seconds, pause
+):
+    now, pauses, look = [0.0], [], watch.look
+
+    def slow_look():
+        now[0] += look_seconds
+        return look()
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        for task_id in TASKS:
+            set_status(bucket, layout, task_id, SUCCEEDED)
+
+    watch.look = slow_look
+    monkeypatch.setattr(monitor, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+
+    watch.until_complete(on_look=lambda _: None, pause_seconds=0.3)
+
+    assert pauses == [pytest.approx(pause)]
