@@ -87,6 +87,7 @@ def observations_of_xml(file: BinaryIO) -> Iterator[Observation]:
     for event, element in ET.iterparse(file, ("start", "end")):  # noqa: S314
         if event == "start":
             opened.append(element)
+            station = "" if element.tag == "obsBlock" else station
             continue
         opened.pop()
         if element.tag == "mpcCode":

@@ -100,6 +100,15 @@ def test_ades_xml_takes_the_station_of_its_context_and_counts_what_it_leaves_out
     assert any("1 of 3 rows" in note and "radar" in note for note in found.notes)
 
 
+def test_a_block_of_ades_xml_without_a_station_does_not_take_that_of_the_one_before(file):
+    optical = "<obsData><optical><obsTime>2020-01-01T00:00:00Z</obsTime><ra>1</ra><dec>2</dec></optical></obsData>"
+    context = "<obsContext><observatory><mpcCode>F51</mpcCode></observatory></obsContext>"
+    text = f"<ades version='2022'><obsBlock>{context}{optical}</obsBlock><obsBlock>{optical}</obsBlock></ades>"
+
+    with pytest.raises(BadInputError, match="column 'stn', observation 2 is None, expected a value that is not empty"):
+        read_detections(file(text, "observations.xml"))
+
+
 def test_eighty_columns_give_what_their_text_states(file):
     found = read_detections(file("\n".join([obs80_line(), obs80_line(ra="00 00.5", dec="+89 30", mag="", code="703")])))
 
