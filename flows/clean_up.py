@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bucket=options.bucket,
     )
     command_line.print_json(jobs) if options.json else show(jobs, dry_run=not options.yes)
-    return command_line.DONE
+    is_left = any(job.verdict == "deleted" and job.why for job in jobs)
+    return command_line.FAILED if is_left else command_line.DONE
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class OldJob:
     #: From its manifest; None: it has none that can be read.
     created_at: datetime | None
     verdict: Verdict
-    #: Why it was kept; empty otherwise.
+    #: Why it was kept, or what is left of it; empty otherwise.
     why: str = ""
     n_deleted: int = 0
 
@@ -97,4 +97,5 @@ def _clean_up(bucket: Bucket, job: JobLayout, manifest: Manifest, limits: Limits
         report = delete_job(bucket, job, force=limits.with_unfinished)
     except BadInputError as error:  # somebody had its tasks done again just now, or deleted it
         return OldJob(job.job_id, manifest.created_at, "kept", why=str(error))
-    return OldJob(job.job_id, manifest.created_at, "deleted", n_deleted=report.n_deleted)
+    left = f"{report.n_left} objects came in meanwhile: run flows.delete for it" if report.n_left else ""
+    return OldJob(job.job_id, manifest.created_at, "deleted", why=left, n_deleted=report.n_deleted)

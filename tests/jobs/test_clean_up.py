@@ -103,3 +103,19 @@ def test_a_job_that_is_retried_meanwhile_stays():
     assert old.verdict == "kept"
     assert "1 requested" in old.why
     assert find_jobs(bucket) == [job]
+
+
+def test_a_job_of_which_something_is_left_says_so():
+    bucket = FakeBucket()
+    job = make_job(bucket, {"a": SUCCEEDED})
+
+    class SomebodyWritesForEver(FakeBucket):
+        list, read = bucket.list, bucket.read
+
+        def delete(self, name):
+            bucket.delete(name)
+            bucket.write(f"{job.prefix}tasks/a/outputs/thor.log", b"log")
+
+    (old,) = clean_up(SomebodyWritesForEver(), limits_from_days(7.0, now=LATER), dry_run=False)
+
+    assert (old.verdict, old.why) == ("deleted", "1 objects came in meanwhile: run flows.delete for it")
