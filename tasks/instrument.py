@@ -118,12 +118,19 @@ class BusyServerTransport(httpx.HTTPTransport):
         return super().handle_request(request)
 
 
+def transport_settings() -> dict[str, Any]:
+    """Return httpx settings by which a client asks a busy server again soon, where the API is a plain server nearby."""
+    if not (PREFECT_API_URL.value() or "").startswith("http://"):
+        return {}
+    return {"transport": BusyServerTransport(retries=CONNECT_RETRIES)}
+
+
 def show_client_context() -> SyncClientContext:
-    """Return a context whose client asks a busy server again soon, where the API is a plain server nearby."""
-    url = PREFECT_API_URL.value() or ""
-    if not url.startswith("http://"):
+    """Return a context whose client asks a busy server again soon."""
+    settings = transport_settings()
+    if not settings:
         return SyncClientContext()
-    context = SyncClientContext(httpx_settings={"transport": BusyServerTransport(retries=CONNECT_RETRIES)})
+    context = SyncClientContext(httpx_settings=settings)
     # Prefect makes clients anew, and leaves them open, for who asks without these settings: all are to get this one.
     context._httpx_settings = None
     return context

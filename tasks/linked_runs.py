@@ -31,19 +31,23 @@ def hasty_client() -> Iterator[SyncPrefectClient]:
     # With settings of its own: otherwise Prefect gives the client of the flow run at work, with its patience.
     with (
         instrument.little_patience(),
-        get_client(sync_client=True, httpx_settings={"timeout": instrument.REQUEST_SECONDS}) as client,
+        get_client(sync_client=True, httpx_settings=_settings(instrument.REQUEST_SECONDS)) as client,
     ):
         yield client
 
 
 @contextlib.contextmanager
 def patient_client() -> Iterator[SyncPrefectClient]:
-    """Yield a client of one's own for what nobody waits for."""
+    """Yield a client of one's own for what nobody waits for, or what is worth a wait."""
     with (
         instrument.show_patience(),
-        get_client(sync_client=True, httpx_settings={"timeout": instrument.SHOW_REQUEST_SECONDS}) as client,
+        get_client(sync_client=True, httpx_settings=_settings(instrument.SHOW_REQUEST_SECONDS)) as client,
     ):
         yield client
+
+
+def _settings(timeout_seconds: float) -> dict[str, Any]:
+    return {"timeout": timeout_seconds, **instrument.transport_settings()}
 
 
 def make_parent(client: SyncPrefectClient, flow_run_id: UUID, *, name: str) -> UUID:

@@ -49,7 +49,7 @@ LET_GO_SECONDS = 90.0
 def make_parent(settings: Settings, job_id: JobId, *, n_tasks: int) -> UUID | None:
     """Return the Prefect task run below which the runs of the tasks will hang; None: they stand alone.
 
-    One request, made with little patience and only when the server answers at once.
+    One request, made only when the server answers at once; then with patience, since all tasks are to hang below it.
     """
     job_run_id = instrument.flow_run_id()
     if job_run_id is None or settings.instrumentation == "off":
@@ -63,7 +63,7 @@ def make_parent(settings: Settings, job_id: JobId, *, n_tasks: int) -> UUID | No
         return None
     if not instrument.prefect_answers():
         return None
-    with instrument.not_shown(), linked_runs.hasty_client() as client:
+    with instrument.not_shown(), linked_runs.patient_client() as client:
         return linked_runs.make_parent(client, job_run_id, name="tasks")
     return None
 

@@ -1,12 +1,18 @@
 """A Prefect server on SQLite answers 503 when two write at once: the show's client asks again, soon."""
 
+import json
 import threading
+import uuid
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks import instrument
+from tasks import instrument, linked_runs
+
+RUN_ID = uuid.UUID(int=7)
+MADE_RUN = json.dumps({"id": str(RUN_ID)}).encode()
 
 
 @pytest.fixture
@@ -18,8 +24,12 @@ def busy_server():
             server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
             server.left -= 1
             self.send_response(503 if server.left >= 0 else 201)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(MADE_RUN)))
             self.end_headers()
+            self.wfile.write(MADE_RUN)
+
+        def do_GET(self):
+            self.send_error(404)  # it knows no CSRF tokens
 
         def log_message(self, *_):
             pass
@@ -42,3 +52,16 @@ def test_a_busy_server_is_asked_again_with_the_same_body_but_not_for_ever(busy_s
 
     assert answer.status_code == status
     assert busy_server.bodies == [b'{"a":1}'] * requests
+
+
+@pytest.mark.parametrize("client_with_patience", [linked_runs.hasty_client, linked_runs.patient_client])
+def test_the_run_that_links_a_job_is_made_although_the_server_is_busy(busy_server, client_with_patience):
+    busy_server.left = 3
+
+    with (
+        temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{busy_server.server_port}/api"}),
+        client_with_patience() as client,
+    ):
+        assert linked_runs.make_parent(client, uuid.uuid4(), name="tasks") == RUN_ID
+
+    assert len(busy_server.bodies) == 4
