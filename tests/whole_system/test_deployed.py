@@ -11,6 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
+import pika
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
@@ -23,6 +24,7 @@ from flows.autoscale import main as autoscale
 from flows.setup import main as setup
 from tasks import linked_runs
 from tasks.broker.connect import open_publisher
+from tasks.broker.topology import WORK_QUEUE
 from tasks.bucket.directory import DirectoryBucket
 from tasks.bucket.layout import JobLayout
 from tasks.inputs.csv_text import csv_from_table
@@ -78,6 +80,8 @@ class Deployed:
         self.home = home
         self.bucket = DirectoryBucket(home / "bucket")
         self.queue = queue
+        #: Every job that a test has submitted.
+        self.jobs: list[JobLayout] = []
         self.environment = {
             **os.environ,
             "PREFECT_API_URL": server.url,
@@ -111,6 +115,7 @@ class Deployed:
     def submit(self, *objects):
         """Start a run of the deployment `submit`; return it and the job."""
         job = JobLayout(JobId(f"deployed-{uuid.uuid4().hex[:8]}"))
+        self.jobs.append(job)
         files = self.home / job.job_id
         files.mkdir()
         (files / "observations.csv").write_bytes(csv_from_table(observations_of(objects)))
@@ -152,6 +157,16 @@ def deployed(prefect_process, rabbitmq, tmp_path_factory):
         with place.prefect_worker("thor"):
             yield place
     rabbitmq.delete_virtual_host(virtual_host)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_for_the_next_test(deployed):
+    """Whatever came of a test, the jobs and messages that it leaves are not the next one's."""
+    yield
+    for job in deployed.jobs:
+        deployed.bucket.write(job.cancel, b"{}")
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(deployed.queue))) as connection:
+        connection.channel().queue_purge(WORK_QUEUE)
 
 
 def state_of(run):
