@@ -15,6 +15,7 @@ from tasks.bucket.layout import JobLayout
 from tasks.jobs.cancel import CancelReport, cancel_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 
 @flow(name="thor-cancel", flow_run_name="cancel {job_id}", description="Give up what is not done of a job.")
@@ -45,7 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def show(report: CancelReport) -> None:
     """Tell a person what was done."""
     again = " already" if report.was_cancelled else ""
-    counted = command_line.counted
+
     command_line.print_line(
         f"Job {report.job_id} is{again} cancelled: {counted(len(report.cancelled), 'requested task')} cancelled now, "
         f"{report.n_completed} had come to an end before."

@@ -12,6 +12,7 @@ from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.jobs.clean_up import OldJob, clean_up, limits_from_days
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 OLD_DAYS = 90.0
 """Jobs older than this are old when nobody says otherwise."""
@@ -68,10 +69,8 @@ def show(jobs: Sequence[OldJob], *, dry_run: bool) -> None:
     if jobs:
         command_line.print_table(COLUMNS, [row(job) for job in jobs])
     n_gone = sum(job.verdict != "kept" for job in jobs)
-    counted = command_line.counted(n_gone, "job")
-    command_line.print_line(
-        f"{counted} would be deleted; say --yes if it is meant." if dry_run else f"{counted} deleted."
-    )
+    gone = counted(n_gone, "job")
+    command_line.print_line(f"{gone} would be deleted; say --yes if it is meant." if dry_run else f"{gone} deleted.")
 
 
 def row(job: OldJob) -> tuple[object, ...]:

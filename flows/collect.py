@@ -23,6 +23,7 @@ from tasks.records.progress import JobProgress
 from tasks.results.completeness import Figures, sentence_of
 from tasks.results.job_results import CollectOptions, JobResults, collect_results
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 DEFAULT_OUTPUT = Path("thor_output")
 """Where outputs go when nobody says otherwise: a directory of the job's name in it."""
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unfinished = found.requested + found.in_progress
         command_line.print_line(
             f"Job {options.job_id}: {found.succeeded} tasks succeeded, {found.failed} failed, {unfinished} not "
-            f"finished; {command_line.counted(found.recovered_orbits, 'recovered orbit')}."
+            f"finished; {counted(found.recovered_orbits, 'recovered orbit')}."
         )
         if found.truth:
             command_line.print_line(sentence_of(found.truth))

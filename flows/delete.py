@@ -13,6 +13,7 @@ from tasks.errors import BadInputError
 from tasks.jobs.delete import DeleteReport, delete_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 
 @flow(name="thor-delete", flow_run_name="delete {job_id}", description="Take a job out of the bucket.")
@@ -50,16 +51,16 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def show(report: DeleteReport) -> None:
     """Tell a person what was done."""
-    objects = command_line.counted(report.n_deleted, "object")
+    objects = counted(report.n_deleted, "object")
     command_line.print_line(f"Job {report.job_id} is deleted: {objects}.")
     unfinished = report.progress.total - report.progress.completed
     if unfinished:
-        tasks = command_line.counted(unfinished, "task")
+        tasks = counted(unfinished, "task")
         command_line.print_line(
             f"{tasks} had not come to an end: drain the dead queue (--discard) when workers are done."
         )
     if report.n_left:
-        left = command_line.counted(report.n_left, "object")
+        left = counted(report.n_left, "object")
         command_line.print_line(f"{left} came in meanwhile: somebody still writes. Run it again.")
 
 

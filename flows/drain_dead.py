@@ -14,6 +14,7 @@ from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_setti
 from tasks.jobs.drain_dead import DeadMessage, Outcome
 from tasks.jobs.drain_dead import drain_dead as drain_dead_messages
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 WORDS: dict[Outcome, str] = {
     "failed": "settled: the task is failed now, with the reason",
@@ -64,7 +65,7 @@ def show(messages: Sequence[DeadMessage]) -> None:
     ]
     command_line.print_table(("outcome", "job", "task", "why", "body"), rows)
     for outcome, count in Counter(message.outcome for message in messages).items():
-        command_line.print_line(f"{command_line.counted(count, 'message')} {WORDS[outcome]}.")
+        command_line.print_line(f"{counted(count, 'message')} {WORDS[outcome]}.")
     if any(message.outcome == "kept" for message in messages):
         command_line.print_line("With --discard the kept ones are removed.")
 

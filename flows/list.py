@@ -11,6 +11,7 @@ from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.jobs.jobs_list import JobsList, JobSummary, list_jobs
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 NEWEST = 20
 """So many jobs are listed when nobody says otherwise: the status of each of their tasks is read."""
@@ -49,7 +50,7 @@ def show(found: JobsList) -> None:
         return
     command_line.print_table(COLUMNS, [row(job) for job in found.jobs])
     if found.n_left_out:
-        command_line.print_line(f"{command_line.counted(found.n_left_out, 'older job')} left out; --all shows them.")
+        command_line.print_line(f"{counted(found.n_left_out, 'older job')} left out; --all shows them.")
 
 
 def row(job: JobSummary) -> tuple[object, ...]:

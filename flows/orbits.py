@@ -14,6 +14,7 @@ from tasks.engines.orbit_selection.choice import ChosenOrbit, GroupCoverage, Sel
 from tasks.engines.orbit_selection.populations import GROUPS
 from tasks.errors import BadInputError
 from tasks.inputs.choose_orbits import OrbitRequest, choose_orbits, write_orbits
+from tasks.wording import counted
 
 DEFAULT_OUTPUT = Path("orbits.csv")
 
@@ -118,9 +119,9 @@ def print_report(report: OrbitsReport) -> None:
     command_line.print_line()
     command_line.print_table(GROUP_COLUMNS, [group_row(group) for group in report.groups])
     command_line.print_line()
-    windows = command_line.counted(len(report.windows), "window")
+    windows = counted(len(report.windows), "window")
     command_line.print_line(
-        f"{command_line.counted(len(report.orbits), 'test orbit')} for {windows} of time; expected coverage "
+        f"{counted(len(report.orbits), 'test orbit')} for {windows} of time; expected coverage "
         f"{report.coverage:.1%}: the share of the objects in the field that at least one of them would catch, the mean "
         "over the groups (docs/test-orbits.md)."
     )

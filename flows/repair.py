@@ -21,6 +21,7 @@ from tasks.jobs.find_jobs import find_jobs
 from tasks.jobs.repair import RepairAllReport, RepairReport, repair_job, repair_jobs
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 
 @flow(name="thor-repair", description="Ring again for every task that is not done.")
@@ -87,7 +88,7 @@ def show(report: RepairAllReport) -> None:
 
 def show_job(job: RepairReport) -> None:
     """Tell a person what was done for one job."""
-    sent = command_line.counted(job.n_published, "message")
+    sent = counted(job.n_published, "message")
     command_line.print_line(f"Job {job.job_id}: {sent} sent, one for each task that is not done (of {job.n_tasks}).")
     command_line.print_faults(job.faults)
 

@@ -18,6 +18,7 @@ from tasks.bucket.layout import JobLayout
 from tasks.jobs.retry import RetryKind, RetryReport, retry_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 
 @flow(name="thor-retry", flow_run_name="retry {job_id}", description="Have failed tasks of a job done again.")
@@ -64,11 +65,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def show(report: RetryReport) -> None:
     """Tell a person what was done."""
-    tasks = command_line.counted(len(report.retried), "failed task")
-    messages = command_line.counted(report.n_published, "message")
+    tasks = counted(len(report.retried), "failed task")
+    messages = counted(report.n_published, "message")
     command_line.print_line(f"Job {report.job_id}: {tasks} requested again, {messages} sent.")
     for kind, count in report.left_failed.items():
-        left = command_line.counted(count, "task")
+        left = counted(count, "task")
         command_line.print_line(f"Left as they are: {left} failed as {kind}; --kind {kind} has them done again.")
     command_line.print_faults(report.faults)
 

@@ -20,7 +20,6 @@ from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.shown.attempt_show import AttemptShow, RunCancelledError, at_leisure
-from flows.terminal.command_line import counted
 from tasks import instrument, linked_runs
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.store import Bucket
@@ -35,6 +34,7 @@ from tasks.records.assignment import Assignment, AttemptReleased, AttemptSucceed
 from tasks.records.ids import TaskId
 from tasks.results.task_sight import TaskSight
 from tasks.settings import Settings, settings_from_environment
+from tasks.wording import counted
 
 logger = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from tasks.bucket.layout import JobLayout
 from tasks.jobs.task_report import WATCHED_RENEWALS, JobReport, Observer, TaskReport, report_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
+from tasks.wording import counted
 
 COLUMNS = ("task", "state", "stage", "attempt", "worker", "unmoved", "why")
 STATES = ("requested", "in_progress", "succeeded", "failed")
@@ -89,7 +90,7 @@ def show(report: JobReport, states: Sequence[str]) -> None:
     counts = report.progress
     cancelled = " It is cancelled." if report.is_cancelled else ""
     command_line.print_line(
-        f"Job {report.job_id}: {command_line.counted(len(report.tasks), 'task')}; {counts.requested} requested, "
+        f"Job {report.job_id}: {counted(len(report.tasks), 'task')}; {counts.requested} requested, "
         f"{counts.in_progress} in progress, {counts.succeeded} succeeded, {counts.failed} failed.{cancelled}"
     )
     if report.stalled:

@@ -1,6 +1,7 @@
 """How it is done, in the order in which a job's data goes.
 
 settings   the environment, read once            errors    what may go wrong, and what the worker does about it
+wording    how numbers are told to people
 records/   ids, manifest, message, status, progress: what is written down, and how a status may change
 bucket/    the truth: object names, and a store with compare-and-swap (Google Cloud Storage, local directory)
 broker/    the bell: a queue of messages (RabbitMQ, SQLite)

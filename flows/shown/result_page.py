@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.terminal import command_line
 from tasks import instrument
 from tasks.records.status import Status
 from tasks.results.completeness import share_text
 from tasks.results.job_results import JobResults
 from tasks.results.plots import Picture
 from tasks.results.report import seconds_of
+from tasks.wording import counted
 
 SHOWN_PICTURE_BYTES = 120_000
 """So much of the pictures is put on the page, which should stay below 200 kB; base64 makes them a third larger."""
@@ -56,7 +56,7 @@ def show_results(results: JobResults, *, job_id: str, totals: Mapping[str, Any] 
     ]
     key = f"thor-job-{job_id}".lower()
     instrument.show_table(f"{key}-tasks", rows, f"Tasks of job {job_id}")
-    title = f"Job {job_id}: {command_line.counted(len(results.merged.orbits), 'recovered orbit')}"
+    title = f"Job {job_id}: {counted(len(results.merged.orbits), 'recovered orbit')}"
     pictures = [(f"**{each.title}** {each.caption}", each.png) for each in chosen_pictures(results.pictures)]
     instrument.show_pictures(f"{key}-results", title, pictures, text=text_of_results(results, totals or {}))
 
@@ -83,7 +83,7 @@ def text_of_results(results: JobResults, totals: Mapping[str, Any]) -> str:
         errors = [(task.task_id, task.status.error_kind, _first_line(task.status)) for task in failed[:SHOWN_FAILURES]]
         more = f", the first {SHOWN_FAILURES} of them" if len(failed) > SHOWN_FAILURES else ""
         parts += [
-            f"### {command_line.counted(len(failed), 'failure')}{more}",
+            f"### {counted(len(failed), 'failure')}{more}",
             _markdown_table(("task", "kind", "error"), errors),
         ]
     return "\n\n".join([*parts, *_orbits(results)])
@@ -99,7 +99,7 @@ def _orbits(results: JobResults) -> list[str]:
         for row in orbits.slice(0, SHOWN_ORBITS).to_pylist()
     ]
     more = f" (the first {SHOWN_ORBITS}; recovered_orbits.csv has all)" if len(orbits) > SHOWN_ORBITS else ""
-    return [f"### {command_line.counted(len(orbits), 'recovered orbit')}{more}", _markdown_table(list(names), lines)]
+    return [f"### {counted(len(orbits), 'recovered orbit')}{more}", _markdown_table(list(names), lines)]
 
 
 def _written(value: Any, form: str) -> str:

@@ -186,8 +186,3 @@ def print_faults(faults: Mapping[TaskId, str]) -> None:
     """Print what is wrong with single tasks."""
     for task_id, fault in faults.items():
         print_line(f"Task {task_id}: {fault}")
-
-
-def counted(count: int, noun: str) -> str:
-    """Return such as "1 task" or "3 tasks"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -15,6 +15,7 @@ from tasks.records.manifest import Manifest
 from tasks.results.completeness import figures_of, sentence_of
 from tasks.results.job_results import JobResults
 from tasks.results.report import seconds_of
+from tasks.wording import counted
 
 MOST_ROWS = 60
 """A table on a terminal shows at most so many tasks; of a larger job those that failed."""
@@ -126,7 +127,7 @@ def _print_report(report: Mapping[str, Any], server: PrefectServer | None) -> No
     if len(chosen) < len(rows):
         command_line.print_line(f"({len(rows) - len(chosen)} more tasks are not shown; --json tells all.)")
     failed = f", {totals['failed']} failed" if totals["failed"] else ""
-    orbits = command_line.counted(totals["recovered_orbits"], "recovered orbit")
+    orbits = counted(totals["recovered_orbits"], "recovered orbit")
     command_line.print_line(f"{totals['succeeded']} of {totals['tasks']} tasks succeeded{failed}; {orbits}.")
     if "completeness" in totals:
         command_line.print_line(sentence_of(totals))

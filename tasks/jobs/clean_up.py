@@ -14,6 +14,7 @@ from tasks.jobs.manifest_file import read_manifest_if_there
 from tasks.jobs.task_changes import look_at_tasks
 from tasks.records.ids import JobId
 from tasks.records.manifest import Manifest
+from tasks.wording import counted
 
 Verdict = Literal["deleted", "would be deleted", "kept"]
 
@@ -97,5 +98,5 @@ def _clean_up(bucket: Bucket, job: JobLayout, manifest: Manifest, limits: Limits
         report = delete_job(bucket, job, force=limits.with_unfinished)
     except BadInputError as error:  # somebody had its tasks done again just now, or deleted it
         return OldJob(job.job_id, manifest.created_at, "kept", why=str(error))
-    left = f"{report.n_left} objects came in meanwhile: run flows.delete for it" if report.n_left else ""
+    left = f"{counted(report.n_left, 'object')} came in meanwhile: run flows.delete for it" if report.n_left else ""
     return OldJob(job.job_id, manifest.created_at, "deleted", why=left, n_deleted=report.n_deleted)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from tasks.inputs.ades_rules import LONGEST_OBS_SUB_ID, VALUES, VERSION_LINE, faults_of_psv
 from tasks.inputs.ades_settings import AdesSettings, settings_of_observatory
 from tasks.results.merge_results import MergedResults
-from tasks.results.plots import counted
+from tasks.wording import counted
 
 NOT_REPORTED = ("few_nights", "large_rms", "poor_fit", "many_outliers")
 """Objects with one of these quality flags are left out: they may be false."""
@@ -52,7 +52,8 @@ def ades_files(merged: MergedResults, items: Mapping[str, str], *, job_id: str) 
     reported = _reported(merged)
     if len(reported) < len(merged.orbits) and items:
         left_out = len(merged.orbits) - len(reported)
-        notes.append(f"ADES: {left_out} objects are left out for their quality flags ({', '.join(NOT_REPORTED)}).")
+        flags = ", ".join(NOT_REPORTED)
+        notes.append(f"ADES: {counted(left_out, 'object')} left out for quality flags ({flags}).")
     of_objects = _members_of(reported, merged.members)
     members = _each_once(of_objects)
     if len(members) < len(of_objects) and items:

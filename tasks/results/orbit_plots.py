@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tasks.results.plots import BLUE, GREEN, SKY_BLUE, VERMILION, FloatArray, Picture, counted, floats, picture
+from tasks.results.plots import BLUE, GREEN, SKY_BLUE, VERMILION, FloatArray, Picture, floats, picture
+from tasks.wording import counted
 
 RESONANCES = {"3:1": 2.50, "5:2": 2.82, "2:1": 3.28}
 """Semi-major axes of mean-motion resonances with Jupiter, au: the Kirkwood gaps, to find one's way by."""

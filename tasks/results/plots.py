@@ -78,8 +78,3 @@ def drawing_style() -> Iterator[None]:
 def floats(table: pa.Table, name: str) -> FloatArray:
     """Return a column as floats, null as NaN."""
     return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def counted(count: int, word: str) -> str:
-    """Return a number with its word, in the plural where it must be."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -12,7 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from tasks.results.job_detections import JobDetections
-from tasks.results.plots import BLUE, GREY, VERMILION, FloatArray, Picture, counted, floats, picture
+from tasks.results.plots import BLUE, GREY, VERMILION, FloatArray, Picture, floats, picture
+from tasks.wording import counted
 
 WIDEST_LOCAL_DEG = 100.0
 """A field up to this wide in right ascension, and below this high in declination, is drawn flat, else the whole sky."""

@@ -164,8 +164,3 @@ def test_a_table_on_a_terminal_shows_brackets_as_they_are(capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "[red]a[/red]" in shown
     assert "[0]" in shown
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks")])
-def test_a_count_has_its_noun_in_the_right_number(count, text):
-    assert command_line.counted(count, "task") == text

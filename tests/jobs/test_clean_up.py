@@ -8,7 +8,7 @@ from tasks.errors import BadInputError
 from tasks.jobs.clean_up import Limits, clean_up, is_old, limits_from_days
 from tasks.jobs.find_jobs import find_jobs
 from tasks.jobs.manifest_file import read_manifest
-from tests.support.buckets import FakeBucket
+from tests.support.buckets import FakeBucket, SomebodyWritesForEver
 from tests.support.jobs import CLAIMED, FRESH, NOW, SUCCEEDED, failed, make_job
 
 LATER = NOW + timedelta(days=30)
@@ -109,13 +109,8 @@ def test_a_job_of_which_something_is_left_says_so():
     bucket = FakeBucket()
     job = make_job(bucket, {"a": SUCCEEDED})
 
-    class SomebodyWritesForEver(FakeBucket):
-        list, read = bucket.list, bucket.read
+    written = SomebodyWritesForEver(bucket, f"{job.prefix}tasks/a/outputs/thor.log")
 
-        def delete(self, name):
-            bucket.delete(name)
-            bucket.write(f"{job.prefix}tasks/a/outputs/thor.log", b"log")
+    (old,) = clean_up(written, limits_from_days(7.0, now=LATER), dry_run=False)
 
-    (old,) = clean_up(SomebodyWritesForEver(), limits_from_days(7.0, now=LATER), dry_run=False)
-
-    assert (old.verdict, old.why) == ("deleted", "1 objects came in meanwhile: run flows.delete for it")
+    assert (old.verdict, old.why) == ("deleted", "1 object came in meanwhile: run flows.delete for it")

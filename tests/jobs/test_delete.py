@@ -10,7 +10,7 @@ from tasks.jobs.manifest_file import read_manifest_if_there
 from tasks.jobs.status_file import read_status_file
 from tasks.records.ids import JobId, TaskId
 from tasks.records.status import Renewed
-from tests.support.buckets import EndingBucket, FakeBucket, ProcessEndedHere
+from tests.support.buckets import EndingBucket, FakeBucket, ProcessEndedHere, SomebodyWritesForEver
 from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, failed, make_job, states_of
 
 
@@ -125,14 +125,7 @@ def test_somebody_who_never_stops_writing_is_told():
     bucket = FakeBucket()
     job = make_job(bucket, {"a": SUCCEEDED})
 
-    class SomebodyWritesForEver(FakeBucket):
-        list, read = bucket.list, bucket.read
-
-        def delete(self, name):
-            bucket.delete(name)
-            bucket.write(job.cancel, b"{}")
-
-    assert delete_job(SomebodyWritesForEver(), job).n_left == 1
+    assert delete_job(SomebodyWritesForEver(bucket, job.cancel), job).n_left == 1
 
 
 def test_two_operators_at_once_delete_a_job_together(bucket):

@@ -140,7 +140,7 @@ def test_doubtful_objects_are_not_reported():
 
     names = tables.orbits["trkSub"].to_pylist()
     assert [name in files.bodies["ades_X05.psv"].decode() for name in names] == [False, True, True]
-    assert "1 objects are left out" in files.notes[0]
+    assert "1 object left out" in files.notes[0]
 
 
 def test_a_detection_of_two_objects_is_reported_once_for_the_larger_one():
