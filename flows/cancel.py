@@ -12,7 +12,7 @@ from prefect import flow
 from flows.terminal import command_line
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
-from tasks.jobs.cancel import CancelReport, cancel_job
+from tasks.operations.cancel import CancelReport, cancel_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
 from tasks.wording import counted

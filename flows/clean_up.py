@@ -10,7 +10,7 @@ from prefect import flow
 from flows.terminal import command_line
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
-from tasks.jobs.clean_up import OldJob, clean_up, limits_from_days
+from tasks.operations.clean_up import OldJob, clean_up, limits_from_days
 from tasks.settings import settings_from_environment
 from tasks.wording import counted
 

@@ -10,7 +10,7 @@ from flows.terminal import command_line
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
-from tasks.jobs.delete import DeleteReport, delete_job
+from tasks.operations.delete import DeleteReport, delete_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
 from tasks.wording import counted

@@ -16,10 +16,10 @@ from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.broker.urls import SQLITE_SCHEME, sqlite_path
 from tasks.errors import BadInputError
-from tasks.jobs.doctor_bucket import bucket_findings
-from tasks.jobs.doctor_machine import CLOCK_FINDING, disk_findings, engine_findings, scratch_directory
-from tasks.jobs.doctor_queue import queue_findings
-from tasks.jobs.finding import Finding, ok, problem, warning
+from tasks.operations.doctor_bucket import bucket_findings
+from tasks.operations.doctor_machine import CLOCK_FINDING, disk_findings, engine_findings, scratch_directory
+from tasks.operations.doctor_queue import queue_findings
+from tasks.operations.finding import Finding, ok, problem, warning
 from tasks.settings import Settings, settings_from_environment
 
 PATIENCE_SECONDS = 10.0

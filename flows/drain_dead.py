@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from flows.terminal import command_line
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
-from tasks.jobs.drain_dead import DeadMessage, Outcome
-from tasks.jobs.drain_dead import drain_dead as drain_dead_messages
+from tasks.operations.drain_dead import DeadMessage, Outcome
+from tasks.operations.drain_dead import drain_dead as drain_dead_messages
 from tasks.settings import settings_from_environment
 from tasks.wording import counted
 

@@ -14,7 +14,7 @@ from flows.submit import settings_with, submit_steps
 from flows.terminal import command_line
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
-from tasks.jobs.take_in import Arrival, TakeIn
+from tasks.operations.take_in import Arrival, TakeIn
 
 COLUMNS = ("table", "outcome", "job", "tasks", "why")
 

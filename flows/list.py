@@ -9,7 +9,7 @@ from prefect import flow
 from flows.terminal import command_line
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
-from tasks.jobs.jobs_list import JobsList, JobSummary, list_jobs
+from tasks.operations.jobs_list import JobsList, JobSummary, list_jobs
 from tasks.settings import settings_from_environment
 from tasks.wording import counted
 

@@ -17,8 +17,8 @@ from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_setti
 from tasks.broker.report import recreate_broken_queues
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
-from tasks.jobs.find_jobs import find_jobs
-from tasks.jobs.repair import RepairAllReport, RepairReport, repair_job, repair_jobs
+from tasks.operations.find_jobs import find_jobs
+from tasks.operations.repair import RepairAllReport, RepairReport, repair_job, repair_jobs
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
 from tasks.wording import counted

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from flows.terminal import command_line
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.bucket.layout import JobLayout
-from tasks.jobs.retry import RetryKind, RetryReport, retry_job
+from tasks.operations.retry import RetryKind, RetryReport, retry_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
 from tasks.wording import counted

@@ -13,7 +13,7 @@ from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.broker.urls import scheme_of
 from tasks.bucket.layout import JobLayout
-from tasks.jobs.task_report import WATCHED_RENEWALS, JobReport, Observer, TaskReport, report_job
+from tasks.operations.task_report import WATCHED_RENEWALS, JobReport, Observer, TaskReport, report_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
 from tasks.wording import counted

@@ -8,7 +8,8 @@ broker/    the bell: a queue of messages (RabbitMQ, SQLite)
 engines/   the numerics: detections and a test orbit in, recovered orbits out
 compute    dask: blocks of exposures on threads or on a cluster
 inputs/    people's files in: every format read and checked, and made the bytes that a job has
-jobs/      the order of writes: submit, claim, finish, collect, and the operator's verbs
+jobs/      the order of writes: submit, claim, finish, collect
+operations/  the operator's verbs: retry, cancel, repair, delete, doctor, and tables that come in by themselves
 results/   recovered orbits out: tables, report, plots, ADES
 bootstrap  builds clients from settings and URLs
 steps      the Prefect tasks                     instrument  what people see of them in Prefect

@@ -7,6 +7,7 @@ import pytest
 pytest_plugins = [
     "tests.services.chromium",
     "tests.services.fake_gcs",
+    "tests.services.job_bucket",
     "tests.services.prefect_server",
     "tests.services.rabbitmq",
 ]

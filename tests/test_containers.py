@@ -21,7 +21,7 @@ from packaging.specifiers import SpecifierSet
 
 from tasks.broker.urls import scheme_of
 from tasks.bucket.open_bucket import open_bucket
-from tasks.jobs.doctor_bucket import bucket_findings
+from tasks.operations.doctor_bucket import bucket_findings
 from tasks.settings import Settings
 from tests.services.fake_gcs import FakeGcsMissingError, binary
 from tests.services.processes import END_WITH_PARENT, free_port, wait_until

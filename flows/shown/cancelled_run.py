@@ -13,7 +13,7 @@ from flows.shown.job_show import job_of_run, settle_cancelled
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
-from tasks.jobs.cancel import cancel_job
+from tasks.operations.cancel import cancel_job
 from tasks.settings import settings_from_environment
 
 logger = logging.getLogger(__name__)

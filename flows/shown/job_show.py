@@ -20,9 +20,9 @@ from flows.terminal.reporter import reporter
 from tasks import instrument, linked_runs
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
-from tasks.jobs.cancel import cancel_job, cancel_tasks
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.task_changes import task_ids_with_status
+from tasks.operations.cancel import cancel_job, cancel_tasks
 from tasks.records.ids import JobId, TaskId, job_id_from_text
 from tasks.records.status import Status
 from tasks.settings import Settings

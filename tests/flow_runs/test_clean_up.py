@@ -1,7 +1,7 @@
 import pytest
 
 from flows.clean_up import main
-from tasks.jobs.find_jobs import find_jobs
+from tasks.operations.find_jobs import find_jobs
 from tests.support.commands import run_command
 from tests.support.jobs import FRESH, SUCCEEDED, make_job
 

@@ -1,6 +1,6 @@
 from flows.incoming import main
 from tasks.inputs.csv_text import csv_from_table
-from tasks.jobs.find_jobs import find_jobs
+from tasks.operations.find_jobs import find_jobs
 from tests.support.commands import run_command
 from tests.support.job_inputs import observations_of, orbits_of
 from tests.support.jobs import rung_for

@@ -1,7 +1,7 @@
 import pytest
 
 from flows.retry import main
-from tasks.jobs.cancel import cancel_job
+from tasks.operations.cancel import cancel_job
 from tests.support.commands import run_command
 from tests.support.jobs import CANCELLED, FRESH, SUCCEEDED, failed, make_job, rung_for, states_of
 

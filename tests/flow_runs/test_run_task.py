@@ -27,10 +27,10 @@ from flows.submit import thor_job
 from tasks import linked_runs
 from tasks.bucket.directory import DirectoryBucket
 from tasks.engines.interface import STAGES
-from tasks.jobs.cancel import cancel_tasks
 from tasks.jobs.claim import claim_task
 from tasks.jobs.status_file import read_status_file
 from tasks.jobs.submit import Submission, new_job_id
+from tasks.operations.cancel import cancel_tasks
 from tasks.records.assignment import (
     Assignment,
     AttemptFailed,

@@ -1,7 +1,7 @@
 import pytest
 
 from flows.status import main
-from tasks.jobs.task_report import report_job
+from tasks.operations.task_report import report_job
 from tasks.settings import Settings
 from tests.support.commands import run_command
 from tests.support.jobs import CANCELLED, CLAIMED, FRESH, SUCCEEDED, failed, make_job

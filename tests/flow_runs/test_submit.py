@@ -12,7 +12,7 @@ from flows import submit
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
 from tasks.inputs.csv_text import csv_from_table
-from tasks.jobs.find_jobs import find_jobs
+from tasks.operations.find_jobs import find_jobs
 from tasks.records.ids import JobId
 from tests.bench.cases import CASES
 from tests.bench.survey import generate_survey

@@ -1,1 +1,1 @@
-"""What is done to jobs: submit, monitor, collect, and the operator's verbs."""
+"""What is done to jobs by the order of writes: submit, claims, attempts, monitor, collect."""

@@ -14,12 +14,12 @@ from tasks.engines.settings import settings_from_items
 from tasks.errors import MessageNotPublishedError
 from tasks.inputs.config_file import csv_from_settings
 from tasks.inputs.csv_text import csv_from_table
-from tasks.jobs.delete import delete_job
-from tasks.jobs.find_jobs import find_jobs
-from tasks.jobs.incoming_tables import find_tables
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.submit import SubmitSteps
-from tasks.jobs.take_in import MOST_POSTPONED, TakeIn
+from tasks.operations.delete import delete_job
+from tasks.operations.find_jobs import find_jobs
+from tasks.operations.incoming_tables import find_tables
+from tasks.operations.take_in import MOST_POSTPONED, TakeIn
 from tasks.records.ids import is_safe_id, job_id_from_object
 from tasks.records.message import message_from_bytes
 from tests.support.buckets import EndingBucket, FakeBucket, ProcessEndedHere

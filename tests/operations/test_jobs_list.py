@@ -1,8 +1,8 @@
 from datetime import timedelta
 
-from tasks.jobs.cancel import cancel_job
-from tasks.jobs.find_jobs import find_jobs
-from tasks.jobs.jobs_list import list_jobs
+from tasks.operations.cancel import cancel_job
+from tasks.operations.find_jobs import find_jobs
+from tasks.operations.jobs_list import list_jobs
 from tasks.records.ids import TaskId
 from tasks.records.manifest import manifest_from_bytes
 from tasks.records.progress import JobProgress

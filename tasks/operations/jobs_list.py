@@ -8,9 +8,9 @@ from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError
 from tasks.jobs.claim import is_cancelled
-from tasks.jobs.find_jobs import find_jobs
 from tasks.jobs.manifest_file import read_manifest_if_there
 from tasks.jobs.task_changes import for_each, look_at_tasks
+from tasks.operations.find_jobs import find_jobs
 from tasks.records.ids import JobId
 from tasks.records.manifest import Manifest
 from tasks.records.progress import JobProgress, progress_from_statuses

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engines.errors import EngineMissingError
-from tasks.jobs.finding import Finding, ok, problem, warning
+from tasks.operations.finding import Finding, ok, problem, warning
 
 DISK = "disk space"
 ENGINE = "engine"

@@ -7,9 +7,9 @@ from tasks.broker.connect import open_publisher
 from tasks.broker.protocol import OutgoingMessage
 from tasks.bucket.directory import DirectoryBucket
 from tasks.errors import GenerationMismatchError
-from tasks.jobs.doctor_bucket import bucket_findings
-from tasks.jobs.doctor_machine import disk_finding, disk_findings, engine_findings, kernel_cache_finding
-from tasks.jobs.doctor_queue import finding_from_report, queue_findings
+from tasks.operations.doctor_bucket import bucket_findings
+from tasks.operations.doctor_machine import disk_finding, disk_findings, engine_findings, kernel_cache_finding
+from tasks.operations.doctor_queue import finding_from_report, queue_findings
 from tests.broker.test_rabbitmq_faults import memory_alarm
 from tests.services.processes import free_port
 from tests.support.buckets import FakeBucket, FlakyBucket

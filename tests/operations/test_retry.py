@@ -4,9 +4,9 @@ import pytest
 
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError, MessageNotPublishedError
-from tasks.jobs.cancel import cancel_job
 from tasks.jobs.claim import is_cancelled
-from tasks.jobs.retry import retry_job
+from tasks.operations.cancel import cancel_job
+from tasks.operations.retry import retry_job
 from tasks.records.ids import JobId, TaskId
 from tasks.records.status import Counters, Released
 from tests.support.buckets import EndingBucket, FakeBucket, FlakyBucket, ProcessEndedHere

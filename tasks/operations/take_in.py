@@ -34,8 +34,8 @@ from tasks.errors import (
     TransientTaskError,
 )
 from tasks.inputs.job_inputs import JobInputs
-from tasks.jobs.incoming_tables import IncomingTable, TableChangedError, find_tables, read_inputs
 from tasks.jobs.submit import Submission, SubmitSteps, submit_job
+from tasks.operations.incoming_tables import IncomingTable, TableChangedError, find_tables, read_inputs
 from tasks.records.ids import JobId, job_id_from_object
 from tasks.records.intake import Intake, intake_from_bytes
 

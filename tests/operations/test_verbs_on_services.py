@@ -3,10 +3,10 @@
 import pytest
 
 from tasks.broker.protocol import OutgoingMessage
-from tasks.jobs.cancel import cancel_job
-from tasks.jobs.drain_dead import drain_dead
-from tasks.jobs.repair import repair_job
-from tasks.jobs.retry import retry_job
+from tasks.operations.cancel import cancel_job
+from tasks.operations.drain_dead import drain_dead
+from tasks.operations.repair import repair_job
+from tasks.operations.retry import retry_job
 from tasks.records.ids import TaskId
 from tasks.records.message import TaskMessage, message_from_bytes
 from tests.bucket.kinds import gcs_kind

@@ -4,10 +4,10 @@ import pytest
 
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError, GenerationMismatchError
-from tasks.jobs.delete import delete_job
-from tasks.jobs.find_jobs import find_jobs
 from tasks.jobs.manifest_file import read_manifest_if_there
 from tasks.jobs.status_file import read_status_file
+from tasks.operations.delete import delete_job
+from tasks.operations.find_jobs import find_jobs
 from tasks.records.ids import JobId, TaskId
 from tasks.records.status import Renewed
 from tests.support.buckets import EndingBucket, FakeBucket, ProcessEndedHere, SomebodyWritesForEver

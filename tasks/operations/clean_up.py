@@ -8,10 +8,10 @@ from typing import Literal
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError
-from tasks.jobs.delete import delete_job
-from tasks.jobs.find_jobs import find_jobs
 from tasks.jobs.manifest_file import read_manifest_if_there
 from tasks.jobs.task_changes import look_at_tasks
+from tasks.operations.delete import delete_job
+from tasks.operations.find_jobs import find_jobs
 from tasks.records.ids import JobId
 from tasks.records.manifest import Manifest
 from tasks.wording import counted

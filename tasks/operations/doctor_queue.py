@@ -5,7 +5,7 @@ from pathlib import Path
 from tasks.broker import report
 from tasks.broker.protocol import Publisher
 from tasks.errors import BrokerUnavailableError
-from tasks.jobs.finding import Finding, ok, problem, warning
+from tasks.operations.finding import Finding, ok, problem, warning
 
 DEAD = "dead queue"
 ACK_TIMEOUT = "ack timeout"

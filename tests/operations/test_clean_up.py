@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from tasks.errors import BadInputError
-from tasks.jobs.clean_up import Limits, clean_up, is_old, limits_from_days
-from tasks.jobs.find_jobs import find_jobs
 from tasks.jobs.manifest_file import read_manifest
+from tasks.operations.clean_up import Limits, clean_up, is_old, limits_from_days
+from tasks.operations.find_jobs import find_jobs
 from tests.support.buckets import FakeBucket, SomebodyWritesForEver
 from tests.support.jobs import CLAIMED, FRESH, NOW, SUCCEEDED, failed, make_job
 

@@ -3,7 +3,7 @@ import pytest
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
 from tasks.jobs.status_file import read_status_file
-from tasks.jobs.task_report import Observer, report_job
+from tasks.operations.task_report import Observer, report_job
 from tasks.records.ids import JobId, TaskId
 from tasks.records.status import Claimed, Renewed, Succeeded
 from tests.support.buckets import FakeBucket

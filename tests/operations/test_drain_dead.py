@@ -6,7 +6,7 @@ import pytest
 from tasks.broker.protocol import PARENT_RUN_HEADER, OutgoingMessage
 from tasks.broker.sqlite import SqliteConsumer
 from tasks.errors import BrokerUnavailableError
-from tasks.jobs.drain_dead import NO_REASON, drain_dead
+from tasks.operations.drain_dead import NO_REASON, drain_dead
 from tasks.records.ids import TaskId
 from tasks.records.message import TaskMessage
 from tasks.records.status import Released

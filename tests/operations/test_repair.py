@@ -2,9 +2,9 @@ import pytest
 
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError, MessageNotPublishedError
-from tasks.jobs.cancel import cancel_job
-from tasks.jobs.find_jobs import find_jobs
-from tasks.jobs.repair import repair_job, repair_jobs
+from tasks.operations.cancel import cancel_job
+from tasks.operations.find_jobs import find_jobs
+from tasks.operations.repair import repair_job, repair_jobs
 from tasks.records.ids import JobId, TaskId
 from tasks.records.message import message_from_bytes
 from tasks.records.status import Released

@@ -4,9 +4,9 @@ import pytest
 
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
-from tasks.jobs.cancel import cancel_job
 from tasks.jobs.claim import claim_task, is_cancelled
 from tasks.jobs.status_file import read_status_file
+from tasks.operations.cancel import cancel_job
 from tasks.records.ids import JobId, TaskId
 from tasks.records.status import Released
 from tests.support.buckets import EndingBucket, FakeBucket, ProcessEndedHere
