@@ -26,7 +26,7 @@ def schema_faults(psv):
         said = io.StringIO()
         try:
             with contextlib.redirect_stdout(said):
-                _fresh_converter().psvtoxml(str(source), str(xml))
+                fresh_converter().psvtoxml(str(source), str(xml))
         except (SystemExit, ValueError, AttributeError) as error:
             return [said.getvalue().strip() or f"{type(error).__name__}: {error}"]
         schema = submit_schema()
@@ -34,7 +34,7 @@ def schema_faults(psv):
         return [entry.message for entry in schema.error_log]
 
 
-def _fresh_converter():
+def fresh_converter():
     """The converter as a new module: it keeps what it has read in globals, and so reads one file only."""
     spec = importlib.util.find_spec("ades.psvtoxml")
     module = importlib.util.module_from_spec(spec)

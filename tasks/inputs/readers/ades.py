@@ -44,10 +44,13 @@ class AdesIds:
     """Which columns of ids have one in every usable row, as far as the file was looked at."""
 
     names: list[str] = field(default_factory=lambda: list(ID_COLUMNS))
+    #: Rows that are not left out.
+    n_usable: int = 0
 
     def look_at(self, file: TableFile) -> None:
         """Look at some rows of the file, or all."""
         usable, _ = usable_rows(file)
+        self.n_usable += len(usable.table)
         self.names = [name for name in self.names if usable.has(name) and usable.strings(name).null_count == 0]
 
     @property
@@ -109,11 +112,12 @@ def ades_blocks(name: str, passage: Passage, *, object_id: str) -> Iterator[Bloc
     ids = AdesIds()
     for file in passage(NEEDED_FOR_IDS, names):
         ids.look_at(_with_columns(file, NEEDED_FOR_IDS))
-    require_names(name, list(names), REQUIRED)
     columns = columns_of_ades(list(names), obs_id=ids.chosen, object_id=object_id)
-    require_names(name, list(names), columns.required)
+    if ids.n_usable:  # else there are blocks without rows, and what was left out is the error
+        require_names(name, list(names), REQUIRED)
+        require_names(name, list(names), columns.required)
     for file in passage(None, {}):
-        usable, left_out = usable_rows(_with_columns(file, list(names)))
+        usable, left_out = usable_rows(_with_columns(file, list(dict.fromkeys((*names, "ra", "dec")))))
         yield Block(usable, columns, n_read=len(file.table), left_out=left_out)
 
 

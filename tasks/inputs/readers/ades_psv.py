@@ -1,4 +1,8 @@
-"""ADES as PSV: blocks of header lines, a line of column names, rows with fields between bars."""
+"""ADES as PSV: header lines, keyword records (column names) wherever they stand, rows with fields between bars.
+
+A keyword record is told as iau-ades' own converter tells it: each of its fields begins with a letter or is empty. A
+row never looks so, since its obsTime begins with a digit.
+"""
 
 import functools
 import re
@@ -8,26 +12,46 @@ from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from tasks.errors import BadInputError
-from tasks.inputs.readers.ades import ades_blocks
+from tasks.inputs.readers.ades import REQUIRED, ades_blocks
 from tasks.inputs.readers.blocks import Block, in_order
 from tasks.inputs.readers.detections import THOR_COLUMNS
 from tasks.inputs.readers.row_blocks import BLOCK_BYTES, LONGEST_ROW_BYTES, UTF8_MARK, LongRowError, row_blocks
 from tasks.inputs.table_file import TableFile
 
-FIRST_LINE = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*# *version *= *\d+")
+FIRST_LINE = re.compile(rb"\s*# *version *= *\S+")
 """How a PSV file begins."""
 
-HEADER_LINES = re.compile(rb"(?:^[#!].*\n?)+", re.MULTILINE)
+HEADER_LINES = re.compile(rb"(?:^[ \t]*[#!].*\n?)+", re.MULTILINE)
+
+KEYWORD = b"obsTime"
+"""Stands in every keyword record: all kinds of observations have a time."""
+
+FIELDS_OF_NAMES = re.compile(rb"[ \t]*+(?:[A-Za-z_][^|]*+)?(?:\|[ \t]*+(?:[A-Za-z_][^|]*+)?)*+\r?")
+
+BLANK_LINE = re.compile(rb"^[ \t\r]*$", re.MULTILINE)
+
+LONGEST_LINE_TOLD = 80
 
 
 def is_ades_psv(start: bytes) -> bool:
-    """Tell whether a file that begins with these bytes is ADES PSV."""
-    return FIRST_LINE.match(start) is not None
+    """Tell whether a file that begins with these bytes is ADES PSV, perhaps without its first line, `# version=`."""
+    if FIRST_LINE.match(start):
+        return True
+    lines = (line for line in start.split(b"\n") if line.strip() and not line.lstrip().startswith((b"#", b"!")))
+    first = next(lines, b"")
+    return _is_keyword_record(first) and b"|" in first
+
+
+def _is_keyword_record(line: bytes) -> bool:
+    if FIELDS_OF_NAMES.fullmatch(line) is None:
+        return False
+    return any(each.strip() == KEYWORD for each in line.split(b"|"))
 
 
 @dataclass(frozen=True)
@@ -67,23 +91,24 @@ class PsvSource:
 
 
 class Rows(NamedTuple):
-    """Rows of one section, and the names of its columns."""
+    """Rows below one keyword record, and the names of its columns."""
 
     body: bytes
     #: Line of the file at which they begin, from 1.
     first_line: int
     names: list[str]
+    #: Whether the last row ends with its line: if not, the file may be cut off there.
+    is_whole: bool
 
 
 class _Sections:
-    """Goes through the pieces of a PSV file and tells header lines, lines of column names and rows apart."""
+    """Goes through the pieces of a PSV file and tells header lines, keyword records and rows apart."""
 
     def __init__(self, name: str, seen: dict[str, None]) -> None:
         self._name = name
         self._seen = seen
+        #: Of the keyword record above; None: there is none since the last header lines.
         self._names: list[str] | None = None
-        #: Empty lines: nothing at the end of a section, and a row without fields before another row.
-        self._empty_lines = 0
         #: The line that comes next, from 1.
         self.line = 1
 
@@ -91,62 +116,92 @@ class _Sections:
         for piece in pieces:
             body = piece.replace(b"\r\n", b"\n")
             start = 0
-            for header in HEADER_LINES.finditer(body):
-                yield from self._of_section(body[start : header.start()])
-                self.line += body.count(b"\n", header.start(), header.end())
-                self._names, self._empty_lines = None, 0
-                start = header.end()
+            for first, end, names in _special_lines(body):
+                yield from self._of_section(body[start:first])
+                self._names = None if names is None else self._names_of(names)
+                self.line += max(body.count(b"\n", first, end), 1)
+                start = end
             yield from self._of_section(body[start:])
 
     def _of_section(self, body: bytes) -> Iterator[Rows]:
-        while self._names is None:
-            if not body:
-                return
-            head, _, body = body.partition(b"\n")
-            if head.strip():
-                self._names = self._names_of(head)
-                self._seen.update(dict.fromkeys(self._names))
-            self.line += 1
-        rows = body.rstrip(b"\n")
-        if rows:
-            first_line = self.line - self._empty_lines
-            yield Rows(b"\n" * self._empty_lines + rows, first_line, self._names)
-            self._empty_lines = 0
-            self.line += rows.count(b"\n") + 1
-            body = body[len(rows) + 1 :]
-        self._empty_lines += len(body)
-        self.line += len(body)
+        if body.strip():
+            if self._names is None:
+                raise self._without_names(body)
+            yield Rows(body.removesuffix(b"\n"), self.line, self._names, body.endswith(b"\n"))
+        self.line += body.count(b"\n")
 
-    def _names_of(self, head: bytes) -> list[str]:
+    def _without_names(self, body: bytes) -> BadInputError:
+        lines = body.split(b"\n")
+        place = next(number for number, line in enumerate(lines) if line.strip())
+        return BadInputError(
+            f"Cannot use {self._name}: line {self.line + place} is {_told(lines[place])}, expected a line of ADES' "
+            "column names between bars, obsTime among them: header lines (# and !) end what those above were good for. "
+            "Repeat the column names there."
+        )
+
+    def _names_of(self, record: bytes) -> list[str]:
         try:
-            names = [each.strip() for each in head.decode().split("|")]
+            names = [each.strip() for each in record.decode().split("|")]
         except UnicodeDecodeError as error:
-            raise BadInputError(f"Cannot read {self._name}: {error}. Expected UTF-8.") from error
+            raise BadInputError(f"Cannot read {self._name}: line {self.line}: {error}. Expected UTF-8.") from error
         if len(set(names)) != len(names) or not all(names):
             raise BadInputError(
-                f"Cannot use {self._name}: line {self.line} is {head.decode()[:80]!r}, expected column names between "
+                f"Cannot use {self._name}: line {self.line} is {_told(record)}, expected column names between "
                 "bars, each once. Correct the file and submit again."
             )
+        self._seen.update(dict.fromkeys(names))
         return names
+
+
+def _special_lines(body: bytes) -> Iterator[tuple[int, int, bytes | None]]:
+    """Yield where header lines (None) and keyword records (the line) begin and end, in order."""
+    found: list[tuple[int, int, bytes | None]] = [
+        (each.start(), each.end(), None) for each in HEADER_LINES.finditer(body)
+    ]
+    at = body.find(KEYWORD)
+    while at >= 0:
+        first, end = body.rfind(b"\n", 0, at) + 1, body.find(b"\n", at) + 1 or len(body)
+        line = body[first:end].rstrip(b"\n")
+        if _is_keyword_record(line):
+            found.append((first, end, line))
+        at = body.find(KEYWORD, end)
+    yield from sorted(found)
 
 
 def _table_of_rows(name: str, wanted: Container[str] | None, rows: Rows) -> TableFile:
     chosen = [each for each in rows.names if wanted is None or each in wanted]
+    body, lines = _without_blank_lines(rows)
     try:
-        table = pyarrow.csv.read_csv(
-            pa.py_buffer(rows.body),
-            read_options=pyarrow.csv.ReadOptions(
-                column_names=rows.names, use_threads=False, block_size=len(rows.body) + 1
-            ),
-            parse_options=pyarrow.csv.ParseOptions(delimiter="|", quote_char=False, ignore_empty_lines=False),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(rows.names, pa.string()), strings_can_be_null=False
-            ),
-        )
+        table = _parsed(body, rows.names)
     except pa.ArrowInvalid as error:
-        raise _wrong_row(rows, name) from error
-    lines = rows.first_line + np.arange(len(table), dtype=np.int64)
+        padded = _with_all_fields(body, lines, rows, name)
+        if padded == body:
+            raise _not_text(body, lines, rows, name) from error
+        try:
+            table = _parsed(padded, rows.names)
+        except pa.ArrowInvalid:
+            raise _not_text(body, lines, rows, name) from error
     return TableFile(name, pa.table({each: _trimmed(table[each]) for each in chosen}), lines)
+
+
+def _parsed(body: bytes, names: list[str]) -> pa.Table:
+    return pyarrow.csv.read_csv(
+        pa.py_buffer(body),
+        read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(body) + 1),
+        parse_options=pyarrow.csv.ParseOptions(delimiter="|", quote_char=False, ignore_empty_lines=False),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+        ),
+    )
+
+
+def _without_blank_lines(rows: Rows) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """Return the rows and the number of each one's line."""
+    if BLANK_LINE.search(rows.body) is None:
+        return rows.body, rows.first_line + np.arange(rows.body.count(b"\n") + 1, dtype=np.int64)
+    lines = rows.body.split(b"\n")
+    kept = [number for number, line in enumerate(lines) if line.strip()]
+    return b"\n".join(lines[number] for number in kept), rows.first_line + np.array(kept, dtype=np.int64)
 
 
 def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -154,12 +209,43 @@ def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-def _wrong_row(rows: Rows, name: str) -> BadInputError:
-    for line, row in enumerate(rows.body.split(b"\n"), rows.first_line):
+def _with_all_fields(body: bytes, lines: npt.NDArray[np.int64], rows: Rows, name: str) -> bytes:
+    """Return the rows with the bars that some leave out at their ends; refuse one that has too many or lacks a value.
+
+    iau-ades' converter takes such rows, too. What must be there must be there; and the last row of a file that does
+    not end with a line's end may be cut off.
+    """
+    count, least = len(rows.names), _least_fields(rows.names)
+    padded = []
+    for place, (line, row) in enumerate(zip(lines.tolist(), body.split(b"\n"), strict=True), 1):
         fields = row.count(b"|") + 1
-        if row and fields != len(rows.names):  # an empty line is a row whose fields are all blank
-            return BadInputError(
-                f"Cannot use {name}: line {line} has {fields} fields, expected {len(rows.names)} "
+        may_be_short = place < len(lines) or rows.is_whole
+        if fields > count or fields < (least if may_be_short else count):
+            raise BadInputError(
+                f"Cannot use {name}: line {line} has {fields} fields, expected {count} "
                 f"({', '.join(rows.names)}). Correct the file and submit again."
             )
+        padded.append(row + b"|" * (count - fields))
+    return b"\n".join(padded)
+
+
+def _least_fields(names: list[str]) -> int:
+    """Return how many fields a row needs at least, so that none of those that must be there is missing."""
+    return max(place for place, each in enumerate(names, 1) if each in {*REQUIRED, KEYWORD.decode()})
+
+
+def _not_text(body: bytes, lines: npt.NDArray[np.int64], rows: Rows, name: str) -> BadInputError:
+    for line, row in zip(lines.tolist(), body.split(b"\n"), strict=True):
+        for column, value in zip(rows.names, row.split(b"|"), strict=False):
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                return BadInputError(
+                    f"Cannot read {name}: column {column!r}, line {line} is {_told(value.strip())}, expected UTF-8. "
+                    "Save the file as UTF-8 and submit again."
+                )
     return BadInputError(f"Cannot read {name}: expected UTF-8 text with fields between bars.")
+
+
+def _told(line: bytes) -> str:
+    return repr(line.decode(errors="backslashreplace")[:LONGEST_LINE_TOLD])

@@ -96,6 +96,11 @@ class Reading:
                 if faults.error is None and each.result is not None:
                     yield each.result
             faults.raise_first(self.n_rows)
+            if not self.n_rows and left_out.total():
+                raise BadInputError(
+                    f"Cannot use {self._source.name}: none of its {n_read} {self._source.unit} can be used, since "
+                    f"{_reasons(left_out)}. Expected at least one detection with a position of its own."
+                )
             require_rows(self._source.name, self.n_rows)
             require_unique_ids(self._source, hashes, pool)
         self.notes = (
@@ -106,6 +111,10 @@ class Reading:
             ),
             *filled.notes(self.n_rows),
         )
+
+
+def _reasons(left_out: Counter[str]) -> str:
+    return ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
 
 
 def _checked(work: Callable[[pa.Table], Result], fills_uncertainties: bool, block: Block) -> _Checked[Result]:  # noqa: FBT001
