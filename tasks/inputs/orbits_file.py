@@ -32,15 +32,16 @@ def read_orbits(path: Path) -> pa.Table:
     BadInputError
         For the first thing that is wrong with the file.
     """
-    return _checked(read_table_file(path))
+    return orbits_from_file(read_table_file(path))
 
 
 def orbits_from_csv(body: bytes, *, name: str) -> pa.Table:
     """Return the test orbits of a csv that lies in the bucket as `name`; checked like a person's file."""
-    return _checked(csv_from_bytes(body, name=name))
+    return orbits_from_file(csv_from_bytes(body, name=name))
 
 
-def _checked(file: TableFile) -> pa.Table:
+def orbits_from_file(file: TableFile) -> pa.Table:
+    """Return the test orbits of a table that was read; see `read_orbits`."""
     if is_adam_core_orbits(file.table.schema):
         return read_adam_core_orbits(file)
     if not file.has("epoch") and file.has("mjd_tdb"):

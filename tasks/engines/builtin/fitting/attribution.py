@@ -95,7 +95,7 @@ def _attribute(
     place, shift = np.empty(3), np.empty(3)
     count = 0
     for k in range(states.shape[0]):
-        fastest = _fastest(states[k]) + FASTEST_OBSERVER
+        fastest = fastest_speed(states[k]) + FASTEST_OBSERVER
         delay, when = 0.0, -math.inf
         for e in range(mjd.size):
             if mjd[e] < windows[0][k] or mjd[e] > windows[1][k] or field_radius[e] < 0.0:
@@ -105,13 +105,13 @@ def _attribute(
             moved = fastest * (mjd[e] - when)
             nearest_possible = SPEED_OF_LIGHT * delay - moved
             if nearest_possible > 0.0:
-                outside = math.sqrt(_squared_chord(place, centre[e])) - reach
+                outside = math.sqrt(squared_chord(place, centre[e])) - reach
                 if outside > moved / nearest_possible:
                     continue
             when = mjd[e]
             interpolate(shifts[0][k], shifts[1][k], shifts[2][k], mjd[e] - delay, shift)
             delay = predicted_place(states[k], mjd[e] - epochs[k], observers[e], shift, delay, place)
-            if _squared_chord(place, centre[e]) > reach * reach:
+            if squared_chord(place, centre[e]) > reach * reach:
                 continue
             nearest = _nearest(place, toward, obs_index, start[e], start[e + 1], sigmas, radius_rad, radius_sigmas)
             if nearest >= 0:
@@ -123,7 +123,7 @@ def _attribute(
 
 
 @kernel
-def _fastest(state: FloatArray) -> float:
+def fastest_speed(state: FloatArray) -> float:
     """Return the largest speed on the orbit, au/d: that at perihelion, h / q."""
     x, y, z, vx, vy, vz = state
     h_squared = (y * vz - z * vy) ** 2 + (z * vx - x * vz) ** 2 + (x * vy - y * vx) ** 2
@@ -156,7 +156,7 @@ def _nearest(
             high = middle
     best, best_squared = -1, np.inf
     while low < end and toward[low, 2] <= place[2] + band:
-        squared = _squared_chord(place, toward[low])
+        squared = squared_chord(place, toward[low])
         i = obs_index[low]
         largest = max(radius_rad, min(radius_sigmas * max(sigmas[0][i], sigmas[1][i]), band))
         if squared <= largest * largest and squared < best_squared:
@@ -166,6 +166,7 @@ def _nearest(
 
 
 @kernel
-def _squared_chord(a: FloatArray, b: FloatArray) -> float:
+def squared_chord(a: FloatArray, b: FloatArray) -> float:
+    """Return the square of the distance of two unit vectors."""
     squared: float = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
     return squared
