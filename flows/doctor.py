@@ -17,6 +17,7 @@ from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_setti
 from tasks.broker.urls import SQLITE_SCHEME, sqlite_path
 from tasks.errors import BadInputError
 from tasks.operations.doctor_bucket import bucket_findings
+from tasks.operations.doctor_engines import waiting_findings
 from tasks.operations.doctor_machine import CLOCK_FINDING, disk_findings, engine_findings, scratch_directory
 from tasks.operations.doctor_queue import queue_findings
 from tasks.operations.finding import Finding, ok, problem, warning
@@ -55,7 +56,9 @@ def look_at_bucket(settings: Settings) -> tuple[list[Finding], Settings]:
         bucket = open_bucket_from_settings(settings, settings.bucket)
     except BadInputError as error:
         return [problem("bucket", str(error), "Correct --bucket, THOR_BUCKET or THOR_GCS_BUCKET_BLOCK.")], settings
-    return bucket_findings(bucket), settings.with_bucket(bucket.url)
+    findings = bucket_findings(bucket)
+    is_fit = all(finding.verdict != "problem" for finding in findings)
+    return [*findings, *(waiting_findings(bucket) if is_fit else [])], settings.with_bucket(bucket.url)
 
 
 def look_at_queue(settings: Settings) -> list[Finding]:

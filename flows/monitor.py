@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
@@ -20,12 +21,15 @@ from tasks.jobs.monitor import JobWatch
 from tasks.records.ids import TaskId, job_id_from_text
 from tasks.records.progress import JobProgress
 from tasks.settings import settings_from_environment
+from tasks.wording import counted, waiting_for_engine
 
 LOCAL_PAUSE_SECONDS = 0.3
 CLOUD_PAUSE_SECONDS = 2.0
 """Between two looks at a job: a listing of a local directory is cheap, one of a cloud bucket costs money."""
 HINT_SECONDS = 60.0
-"""When no task has moved for so long and none is in progress, a person is told what to look at."""
+"""When no task has moved for so long and none is in progress, a person is told what to look at,"""
+ENGINE_HINT_SECONDS = 600.0
+"""and again each time that so long has passed, where the tasks wait for an engine that no worker has."""
 
 
 @flow(name="thor-monitor", flow_run_name="{job_id}", description="Follow a job until every task has come to an end.")
@@ -65,7 +69,7 @@ def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None, pare
             progress = watch.progress
             reporter().progress(progress)
             tell_endings(watch, changed)
-            hint.look(progress, has_moved=bool(changed))
+            hint.look(progress, has_moved=any(not watch.statuses[task_id].waits_for_engine for task_id in changed))
             show.act()
             if each_look is not None:
                 each_look()
@@ -97,16 +101,30 @@ class IdleHint:
         self._say = say
         self._clock = clock
         self._moved_at = clock()
-        self._told = False
+        self._told_at: float | None = None
 
     def look(self, progress: JobProgress, *, has_moved: bool) -> None:
         """Take note of a look at the job."""
         if has_moved or progress.in_progress:
             self._moved_at = self._clock()
-            self._told = False
-        if not self._told and self._clock() - self._moved_at > HINT_SECONDS:
-            self._told = True
-            self._say(self._advice())
+            self._told_at = None
+        now = self._clock()
+        if now - self._moved_at <= HINT_SECONDS:
+            return
+        engines = self._engines_waited_for()
+        if self._told_at is None or (engines and now - self._told_at > ENGINE_HINT_SECONDS):
+            self._told_at = now
+            for advice in engines or [self._advice()]:
+                self._say(advice)
+
+    def _engines_waited_for(self) -> list[str]:
+        """Say for which engines tasks wait."""
+        engines = Counter(
+            status.waits_for_engine
+            for status in self._watch.statuses.values()
+            if status.state == "requested" and status.waits_for_engine
+        )
+        return [waiting_for_engine(engine, counted(count, "task")) for engine, count in engines.items()]
 
     def _advice(self) -> str:
         job_id, bucket = self._watch.layout.job_id, self._watch.bucket.url

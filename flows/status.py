@@ -16,7 +16,7 @@ from tasks.bucket.layout import JobLayout
 from tasks.operations.task_report import WATCHED_RENEWALS, JobReport, Observer, TaskReport, report_job
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
-from tasks.wording import counted
+from tasks.wording import counted, waiting_for_engine
 
 COLUMNS = ("task", "state", "stage", "attempt", "worker", "unmoved", "why")
 STATES = ("requested", "in_progress", "succeeded", "failed")
@@ -93,6 +93,8 @@ def show(report: JobReport, states: Sequence[str]) -> None:
         f"Job {report.job_id}: {counted(len(report.tasks), 'task')}; {counts.requested} requested, "
         f"{counts.in_progress} in progress, {counts.succeeded} succeeded, {counts.failed} failed.{cancelled}"
     )
+    for engine, count in report.engines_waited_for.items():
+        command_line.print_line(waiting_for_engine(engine, counted(count, "task")))
     if report.stalled:
         names = ", ".join(task.task_id for task in report.stalled)
         command_line.print_line(
@@ -105,7 +107,8 @@ def row(task: TaskReport) -> tuple[object, ...]:
     """Return the cells of one task."""
     unmoved = None if task.unmoved_seconds is None else f"{task.unmoved_seconds:.0f} s"
     error = f"{task.error_kind}: {task.error}" if task.error_kind else task.error
-    why = "stalled" if task.is_stalled else (task.fault or error or "").partition("\n")[0]
+    waits = f"waits for a worker with engine {task.waits_for_engine}" if task.waits_for_engine else None
+    why = "stalled" if task.is_stalled else (task.fault or waits or error or "").partition("\n")[0]
     return (task.task_id, task.state, task.stage, task.attempt, task.worker, unmoved, why)
 
 

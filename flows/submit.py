@@ -31,12 +31,14 @@ from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
+from tasks.inputs.engine_of_job import ELSEWHERE
 from tasks.inputs.job_inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.collect import require_writable
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
 from tasks.settings import Settings, settings_from_environment
 from tasks.steps import ShownSubmitSteps
+from tasks.wording import counted
 
 
 def _tell_nobody(outcome: JobOutcome) -> None:
@@ -108,6 +110,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     parent_run_id = None if parent is None else str(parent)
     submission = Submission(bucket=store, job_id=job_id, inputs=inputs, parent_run_id=parent_run_id)
     count = workers if workers is not None else default_workers(settings, wait=wait)
+    require_engine_of_workers(inputs, count)
     # With THOR_INSTRUMENTATION=off there is no run that could show them.
     logs = instrument.forwarded_logs() if instrument.is_in_run() else contextlib.nullcontext()
     with logs, local_workers(count, settings, store.url) as fleet:
@@ -169,6 +172,15 @@ def inputs_of(
 def default_workers(settings: Settings, *, wait: bool) -> int:
     """Return how many workers to start here when nobody says."""
     return (os.cpu_count() or 1) if wait and settings.queue_url.startswith("sqlite:") else 0
+
+
+def require_engine_of_workers(inputs: JobInputs, count: int) -> None:
+    """Raise `EngineUnavailableError` when the workers to be started here would leave every task to others."""
+    if count and inputs.engine_version == ELSEWHERE:
+        raise EngineUnavailableError(
+            f"Cannot compute engine {inputs.engine_name!r} with {counted(count, 'worker')} of this machine: "
+            "THOR_PYTHON is not set (docs/upstream.md). Set it, or leave the tasks to others: --no-wait or --workers 0."
+        )
 
 
 def submit_steps(submission: Submission, settings: Settings) -> SubmitSteps:

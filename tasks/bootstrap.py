@@ -49,7 +49,9 @@ def open_consumer_from_settings(settings: Settings, url: str | None = None) -> C
     queue_url = url or settings.queue_url
     require_lasting_leases(settings, queue_url)
     delay_seconds = settings.delay_seconds(queue_url)
-    return open_consumer(queue_url, delay_seconds=delay_seconds, ca_file=settings.queue_ca_file)
+    # Who has upstream THOR gets messages first: its tasks then don't go round by way of workers that lack it.
+    priority = 0 if settings.thor_python is None else 1
+    return open_consumer(queue_url, delay_seconds=delay_seconds, ca_file=settings.queue_ca_file, priority=priority)
 
 
 def require_lasting_leases(settings: Settings, queue_url: str) -> None:

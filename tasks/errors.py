@@ -29,12 +29,12 @@ class TaskInputError(PermanentTaskError):
     """A task's inputs are missing or wrong (`error_kind` bad_input)."""
 
 
-class EngineUnavailableError(PermanentTaskError):
-    """The engine that the job asks for cannot run here."""
-
-
 class TransientTaskError(ThorQueueError):
     """Trying later may succeed: the task goes back to the queue."""
+
+
+class EngineUnavailableError(TransientTaskError):
+    """The engine that the job asks for cannot run here, but perhaps by another worker."""
 
 
 class BucketUnavailableError(TransientTaskError):

@@ -113,6 +113,7 @@ def habits_from_settings(
         ),
         idle_timeout_seconds=idle_timeout_seconds,
         tasks_per_child=settings.tasks_per_child,
+        thor_python=settings.thor_python,
     )
 
 

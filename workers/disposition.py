@@ -23,6 +23,9 @@ MAX_LOST = 5
 MAX_CRASHED = 3
 """So many children may die of a task before it is given up as `crashed`."""
 
+LONGEST_REST_SECONDS = 0.25
+"""The queue's connection is not served meanwhile."""
+
 
 @dataclass(frozen=True)
 class Ack:
@@ -44,6 +47,15 @@ class LookAgain:
 
 
 @dataclass(frozen=True)
+class LeaveToOthers:
+    """The task is free, but of an engine that this worker lacks: look again after one delay, perhaps another worker."""
+
+    engine: str
+    #: Whether the status is still to say so.
+    is_news: bool
+
+
+@dataclass(frozen=True)
 class Fail:
     """The task has no future: failed, then ack."""
 
@@ -56,7 +68,7 @@ class Begin:
     """The task is ours to try, once the claim is written."""
 
 
-Disposition = Ack | Bury | LookAgain | Fail | Begin
+Disposition = Ack | Bury | LookAgain | LeaveToOthers | Fail | Begin
 
 
 def foreign_bucket(message: TaskMessage, bucket_url: str) -> Bury | None:
@@ -96,6 +108,24 @@ def disposition(status: Status, *, generation: int, seen_generation: object, is_
     if status.counters.crashed >= MAX_CRASHED:
         return Fail("crashed", status.error or f"{status.counters.crashed} computations died of this task.")
     return Begin()
+
+
+def begin_or_leave(status: Status, *, lacks: str | None) -> Begin | LeaveToOthers:
+    """Decide about a task that is free; `lacks`: the job's engine where this worker has not got it, else None.
+
+    One that was in progress keeps its generation, by which the worker that has the engine knows that it is lost.
+    """
+    if lacks is None:
+        return Begin()
+    return LeaveToOthers(lacks, is_news=status.state == "requested" and status.waits_for_engine != lacks)
+
+
+def rest_seconds(worked_seconds: float) -> float:
+    """Return how long to rest after a message was looked at in vain: messages of an engine that no worker has go round.
+
+    So they take a fifth of a core at most, and other tasks between them do not wait long.
+    """
+    return min(4.0 * worked_seconds, LONGEST_REST_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from tasks.jobs.finish import finish_task, remove_leftovers
 from tasks.jobs.status_file import StatusFile, read_status_file
 from tasks.records.assignment import Assignment
 from tasks.records.message import TaskMessage
-from tasks.records.status import Failed
-from workers.disposition import Ack, Begin, Bury, Fail, LookAgain, disposition
+from tasks.records.status import Failed, LeftToOthers
+from workers.disposition import Ack, Begin, Bury, Fail, LeaveToOthers, LookAgain, begin_or_leave, disposition
+from workers.engines_here import EnginesHere
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,17 @@ class ClaimedTask:
     assignment: Assignment
 
 
-Verdict = Ack | Bury | LookAgain | ClaimedTask
+Verdict = Ack | Bury | LookAgain | LeaveToOthers | ClaimedTask
 
 
 def look_and_claim(
-    bucket: Bucket, message: TaskMessage, headers: Headers, *, worker: str, renew_seconds: float | None = None
+    bucket: Bucket,
+    message: TaskMessage,
+    headers: Headers,
+    *,
+    worker: str,
+    engines: EnginesHere,
+    renew_seconds: float | None = None,
 ) -> Verdict:
     """Return what to do with the message; a `ClaimedTask` when the task is claimed, by `worker` and with its rhythm.
 
@@ -44,13 +51,19 @@ def look_and_claim(
     layout = JobLayout(message.job_id).task(message.task_id)
     while True:
         try:
-            return _look_once(bucket, layout, headers, worker=worker, renew_seconds=renew_seconds)
+            return _look_once(bucket, layout, headers, worker=worker, engines=engines, renew_seconds=renew_seconds)
         except GenerationMismatchError:
             logger.info("Somebody else wrote the status at the same moment: looking again.")
 
 
 def _look_once(
-    bucket: Bucket, layout: TaskLayout, headers: Headers, *, worker: str, renew_seconds: float | None
+    bucket: Bucket,
+    layout: TaskLayout,
+    headers: Headers,
+    *,
+    worker: str,
+    engines: EnginesHere,
+    renew_seconds: float | None,
 ) -> Verdict:
     try:
         file = read_status_file(bucket, layout)
@@ -65,7 +78,12 @@ def _look_once(
         seen_generation=headers.get(SEEN_GENERATION_HEADER),
         is_cancelled=not file.status.is_terminal and is_cancelled(bucket, layout.job),
     )
+    if isinstance(decision, Begin):
+        decision = begin_or_leave(file.status, lacks=engines.lacks(bucket, layout.job))
     match decision:
+        case LeaveToOthers(engine, is_news):
+            if is_news:
+                file.change(LeftToOthers(engine=engine))
         case Begin():
             parent = headers.get(PARENT_RUN_HEADER)
             parent_run_id = None if parent is None else str(parent)

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from tasks.broker.protocol import PARENT_RUN_HEADER, SEEN_GENERATION_HEADER, Consumer, Delivery, Headers
@@ -21,7 +22,20 @@ from workers.attempt_watch import AttemptWatch, Rhythm
 from workers.bucket_thread import BucketThread
 from workers.child_keeper import ChildKeeper
 from workers.child_process import ChildProcess
-from workers.disposition import Ack, AskedToLeave, Bury, Ending, LookAgain, MessageAct, foreign_bucket, settlement
+from workers.disposition import (
+    Ack,
+    AskedToLeave,
+    Bury,
+    ChildReleased,
+    Ending,
+    LeaveToOthers,
+    LookAgain,
+    MessageAct,
+    foreign_bucket,
+    rest_seconds,
+    settlement,
+)
+from workers.engines_here import EnginesHere
 from workers.logs import about, print_on
 from workers.reception import ClaimedTask, look_and_claim
 from workers.shutdown import Shutdown
@@ -51,6 +65,8 @@ class Habits:
     idle_timeout_seconds: float | None = None
     #: Replace the child after so many tasks; None: keep it.
     tasks_per_child: int | None = None
+    #: The interpreter that has upstream THOR; None: tasks of engine thor are left to other workers.
+    thor_python: Path | None = None
     #: Passes on what the child prints.
     pass_on: Callable[[str], None] = print_on
 
@@ -63,6 +79,7 @@ class Supervisor:
         self._bucket = bucket
         self._habits = habits
         self._shutdown = shutdown
+        self._engines = EnginesHere(habits.thor_python)
         self._wake_up = WakeUp()
         self._bucket_thread = BucketThread(on_done=self._wake_up.ring)
         self._keeper = ChildKeeper(
@@ -101,10 +118,7 @@ class Supervisor:
                 continue
             self._consumer.start()
             delivery = self._consumer.wait(TURN_SECONDS)
-            if delivery is not None:
-                self._in_hand = delivery
-                self._receive(delivery, child)
-                self._in_hand = None
+            if delivery is not None and self._has_served(delivery, child):
                 idle_since = time.monotonic()
             elif not self._consumer.is_connected:
                 idle_since = time.monotonic()  # nobody knows whether there are messages
@@ -116,35 +130,48 @@ class Supervisor:
         limit = self._habits.idle_timeout_seconds
         return limit is not None and time.monotonic() - idle_since >= limit
 
-    def _receive(self, delivery: Delivery, child: ChildProcess) -> None:
-        """Do with one message what its body tells before the bucket is asked."""
+    def _has_served(self, delivery: Delivery, child: ChildProcess) -> bool:
+        """Do with a message what there is to do; return whether it was for this worker. After another it rests."""
+        received_at = time.monotonic()
+        self._in_hand = delivery
+        was_for_us = self._receive(delivery, child)
+        self._in_hand = None
+        if not was_for_us:
+            self._wake_up.wait(rest_seconds(time.monotonic() - received_at), self._keeper.fds)
+        return was_for_us
+
+    def _receive(self, delivery: Delivery, child: ChildProcess) -> bool:
+        """Do with one message what its body tells before the bucket is asked; return whether it was for this worker."""
         if self._shutdown.is_requested:
             self._consumer.release(delivery)
-            return
+            return True
         try:
             message = message_from_bytes(delivery.body)
         except TaskMessageError as error:
             self._bury(delivery, str(error))
-            return
+            return True
         with about(job_id=message.job_id, task_id=message.task_id):
             refusal = foreign_bucket(message, self._bucket.url)
-            if refusal is not None:
-                self._bury(delivery, refusal.reason)
-            else:
-                self._look(delivery, message, child)
+            if refusal is None:
+                return self._look(delivery, message, child)
+            self._bury(delivery, refusal.reason)
+            return True
 
-    def _look(self, delivery: Delivery, message: TaskMessage, child: ChildProcess) -> None:
-        """Ask the bucket what is true of the task, and act on it."""
+    def _look(self, delivery: Delivery, message: TaskMessage, child: ChildProcess) -> bool:
+        """Ask the bucket what is true of the task, and act on it; return whether the task is for this worker."""
         headers = _own_headers(delivery)
         worker, renew_seconds = self._habits.worker, self._habits.rhythm.renew_seconds
+        engines = self._engines
         try:
             verdict = self._in_background(
-                lambda: look_and_claim(self._bucket, message, headers, worker=worker, renew_seconds=renew_seconds)
+                lambda: look_and_claim(
+                    self._bucket, message, headers, worker=worker, engines=engines, renew_seconds=renew_seconds
+                )
             )
         except BucketUnavailableError as error:
             logger.warning("Sent the message to the delay queue, since nothing is known of its task: %s", error)
             self._consumer.delay(delivery, headers)
-            return
+            return True
         match verdict:
             case Ack():
                 self._consumer.ack(delivery)
@@ -154,14 +181,21 @@ class Supervisor:
             case LookAgain(generation):
                 self._consumer.delay(delivery, {**headers, SEEN_GENERATION_HEADER: generation})
                 logger.info("The task is at work elsewhere: looking again after one delay.")
+            case LeaveToOthers(engine, is_news):
+                self._consumer.delay(delivery, headers)
+                log = logger.info if is_news else logger.debug
+                log("Left the task to workers that have engine %s: this one lacks it.", engine)
             case ClaimedTask():
                 with about(job_id=message.job_id, task_id=message.task_id, attempt=verdict.assignment.attempt):
                     self._work(delivery, verdict, child)
+        return not isinstance(verdict, LeaveToOthers)
 
     def _work(self, delivery: Delivery, task: ClaimedTask, child: ChildProcess) -> None:
         """Have the claimed task computed; write how it ended; then, and only then, let go of its message."""
         logger.info("Claimed the task.")
         ending = self._computed(task, child)
+        if isinstance(ending, ChildReleased):
+            self._engines.look_anew()  # perhaps it was the engine that the child lacked
         settled = settlement(ending, task.file.status.counters)
         act = settled.act
         if settled.event is not None and not self._write_ending(task.file, settled.event):

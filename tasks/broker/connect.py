@@ -28,7 +28,7 @@ def open_publisher(url: str, *, ca_file: Path | None = None) -> Publisher:
     return RabbitPublisher(BrokerAddress(url, ca_file))
 
 
-def open_consumer(url: str, *, delay_seconds: float, ca_file: Path | None = None) -> Consumer:
+def open_consumer(url: str, *, delay_seconds: float, ca_file: Path | None = None, priority: int = 0) -> Consumer:
     """Return a consumer for the queue; it connects when it is first pumped.
 
     Parameters
@@ -37,6 +37,7 @@ def open_consumer(url: str, *, delay_seconds: float, ca_file: Path | None = None
     delay_seconds : how long `Consumer.delay` keeps a message away; the same in every worker of a queue, because a
         message does not overtake another in the delay queue.
     ca_file : CA certificates to believe for amqps; None: those of the system.
+    priority : of the free workers those with the highest get a message; a queue in a file does not heed it.
 
     Raises
     ------
@@ -45,4 +46,4 @@ def open_consumer(url: str, *, delay_seconds: float, ca_file: Path | None = None
     """
     if scheme_of(url) == SQLITE_SCHEME:
         return SqliteConsumer(sqlite_path(url), delay_seconds=delay_seconds)
-    return RabbitConsumer(BrokerAddress(url, ca_file), delay_seconds=delay_seconds)
+    return RabbitConsumer(BrokerAddress(url, ca_file), delay_seconds=delay_seconds, priority=priority)

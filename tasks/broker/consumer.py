@@ -44,8 +44,9 @@ class RabbitConsumer:
     acks and heartbeats included, so copies for the delay and dead queues go over a second one, opened when needed.
     """
 
-    def __init__(self, address: BrokerAddress, *, delay_seconds: float) -> None:
+    def __init__(self, address: BrokerAddress, *, delay_seconds: float, priority: int = 0) -> None:
         self._delay_ms = round(1000 * delay_seconds)
+        self._arguments = {"x-priority": priority} if priority else {}
         self._parameters = address.parameters(role="worker", heartbeat_seconds=HEARTBEAT_SECONDS)
         self._loop = Loop()  # after what may raise: it holds sockets
         self._inbound = SteadyLink(
@@ -152,7 +153,7 @@ class RabbitConsumer:
             self._loop.stir()
 
         def ask(channel: Any, done: Callable[..., None]) -> None:
-            tag = channel.basic_consume(WORK_QUEUE, on_message, callback=done)
+            tag = channel.basic_consume(WORK_QUEUE, on_message, arguments=self._arguments, callback=done)
             self._consuming = (link, tag)
 
         link.request(f"consume from queue {WORK_QUEUE}", ask, lambda *_: None)

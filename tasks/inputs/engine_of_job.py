@@ -7,6 +7,23 @@ from tasks.engines.settings import EngineSettings
 from tasks.errors import BadInputError, EngineUnavailableError
 from tasks.settings import settings_from_environment
 
+ELSEWHERE = "of its worker"
+"""Stands for the version of an engine that a client has not got: the outputs name it."""
+
+
+def engine_named_by(settings: EngineSettings) -> tuple[str, str]:
+    """Return name and version of the engine, for who computes nothing: one that lives elsewhere need not be here.
+
+    Raises
+    ------
+    BadInputError, EngineUnavailableError
+        As `engine_of_job`; the latter only where an interpreter is set, and is not what it should be.
+    """
+    if settings.engine == "thor" and settings_from_environment().thor_python is None:
+        return settings.engine, ELSEWHERE
+    engine = engine_of_job(settings)
+    return engine.name, engine.version
+
 
 def engine_of_job(settings: EngineSettings) -> Engine:
     """Return the engine that the settings name.

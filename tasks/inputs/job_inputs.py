@@ -16,7 +16,7 @@ from tasks.engines.tables import OBJECT_ID
 from tasks.inputs.canonical_file import CanonicalObservations, canonical_from_file, canonical_from_table
 from tasks.inputs.config_file import Config, csv_from_settings, read_config
 from tasks.inputs.csv_text import csv_from_table
-from tasks.inputs.engine_of_job import engine_of_job
+from tasks.inputs.engine_of_job import engine_named_by
 from tasks.inputs.observations_file import observations_from_csv
 from tasks.inputs.orbits_file import read_orbits
 from tasks.records.ids import TaskId, task_ids_from_orbit_ids
@@ -140,13 +140,13 @@ def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: En
     BadInputError
         If there is no engine of that name, or two test orbits have one id.
     EngineUnavailableError
-        If the engine is not installed here.
+        If THOR_PYTHON names an interpreter that has not got the engine.
     """
     return _job_inputs(canonical_from_table(observations), orbits, settings)
 
 
 def _job_inputs(observations: CanonicalObservations, orbits: pa.Table, settings: EngineSettings) -> JobInputs:
-    engine = engine_of_job(settings)
+    engine_name, engine_version = engine_named_by(settings)
     orbit_ids = orbits["orbit_id"].to_pylist()
     return JobInputs(
         observations=observations.file,
@@ -155,8 +155,8 @@ def _job_inputs(observations: CanonicalObservations, orbits: pa.Table, settings:
         orbit_ids=tuple(orbit_ids),
         orbit_csvs=tuple(csv_from_table(orbits.slice(row, 1)) for row in range(len(orbits))),
         n_observations=observations.n_observations,
-        engine_name=engine.name,
-        engine_version=engine.version,
+        engine_name=engine_name,
+        engine_version=engine_version,
     )
 
 

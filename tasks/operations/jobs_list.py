@@ -76,14 +76,19 @@ def _summary(bucket: Bucket, job: JobLayout, manifest: Manifest | None, fault: s
         is_submitted=manifest.submitted_at is not None,
         is_cancelled=is_cancelled(bucket, job),
         n_unreadable=len(seen) - len(statuses),
+        n_waiting=sum(status.waits_for_engine is not None for status in statuses),
+        engine=manifest.engine_name,
     )
     return JobSummary(job.job_id, manifest.created_at, progress_from_statuses(statuses), notes)
 
 
-def _notes(*, is_submitted: bool, is_cancelled: bool, n_unreadable: int) -> tuple[str, ...]:
+def _notes(
+    *, is_submitted: bool, is_cancelled: bool, n_unreadable: int, n_waiting: int, engine: str
+) -> tuple[str, ...]:
     notes: Sequence[tuple[bool, str]] = (
         (not is_submitted, "submission not complete"),
         (is_cancelled, "cancelled"),
         (n_unreadable > 0, f"{n_unreadable} without a readable status"),
+        (n_waiting > 0, f"{n_waiting} waiting for a worker with engine {engine}"),
     )
     return tuple(note for applies, note in notes if applies)

@@ -6,6 +6,7 @@ task stalled, whatever any clock shows.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ class TaskReport:
     #: How long this observer has seen the status of a task in progress stand still; None: not watched.
     unmoved_seconds: float | None = None
     is_stalled: bool = False
+    #: The engine that a requested task waits for, since a worker that looked at it lacks it.
+    waits_for_engine: str | None = None
     error_kind: ErrorKind | None = None
     error: str | None = None
     fault: str | None = None
@@ -57,6 +60,11 @@ class JobReport:
     def stalled(self) -> list[TaskReport]:
         """Tasks in progress that nobody seems to work on."""
         return [task for task in self.tasks if task.is_stalled]
+
+    @property
+    def engines_waited_for(self) -> dict[str, int]:
+        """How many tasks wait for a worker with which engine."""
+        return dict(Counter(task.waits_for_engine for task in self.tasks if task.waits_for_engine))
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,7 @@ def _report(task: SeenTask, watched: _Watched | None, now: float, observer: Obse
         attempt=status.attempt,
         unmoved_seconds=unmoved_seconds,
         is_stalled=unmoved_seconds is not None and unmoved_seconds >= STALLED_RENEWALS * observer.renewal_of(status),
+        waits_for_engine=status.waits_for_engine,
         error_kind=status.error_kind,
         error=status.error,
     )

@@ -69,6 +69,8 @@ class Status(BaseModel):
     outputs: tuple[OutputObject, ...] = ()
     #: Name and version, such as "builtin 1.0"; None until the first attempt has read the job's configuration.
     engine: str | None = None
+    #: The engine that the task waits for: a worker that lacks it has left the task to others. None again with a claim.
+    waits_for_engine: str | None = None
     prefect_flow_run_id: str | None = None
     #: How often the attempt's worker renews the lease, which moves this object; None: the worker did not tell.
     renew_seconds: float | None = None
@@ -143,11 +145,18 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftToOthers:
+    """A worker that lacks the job's engine leaves the task to workers that have it; nothing is counted."""
+
+    engine: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Retried:
     """A person asks for a failed task to be done again: the counters start anew."""
 
 
-Event = Claimed | TakenOver | Renewed | Released | Succeeded | Failed | Retried
+Event = Claimed | TakenOver | Renewed | Released | Succeeded | Failed | LeftToOthers | Retried
 
 _ALLOWED: dict[type, frozenset[State]] = {
     Claimed: frozenset({"requested"}),
@@ -156,6 +165,7 @@ _ALLOWED: dict[type, frozenset[State]] = {
     Released: frozenset({"in_progress"}),
     Succeeded: frozenset({"in_progress"}),
     Failed: frozenset({"requested", "in_progress"}),
+    LeftToOthers: frozenset({"requested"}),
     Retried: frozenset({"failed"}),
 }
 
@@ -178,7 +188,7 @@ def next_status(status: Status, event: Event, *, now: datetime, nonce: str) -> S
     return status.model_copy(update={**changes, "updated_at": now, "nonce": nonce})
 
 
-def _changes(status: Status, event: Event, *, now: datetime) -> dict[str, object]:
+def _changes(status: Status, event: Event, *, now: datetime) -> dict[str, object]:  # noqa: PLR0911 (one an event)
     match event:
         case Claimed() | TakenOver():
             lost = status.counters.lost + isinstance(event, TakenOver)
@@ -189,6 +199,7 @@ def _changes(status: Status, event: Event, *, now: datetime) -> dict[str, object
                 "attempt_id": event.attempt_id,
                 "renew_seconds": event.renew_seconds,
                 "prefect_flow_run_id": None,  # that of the attempt is told later
+                "waits_for_engine": None,
                 "started_at": now,
                 "counters": status.counters.model_copy(update={"lost": lost}),
             }
@@ -210,7 +221,10 @@ def _changes(status: Status, event: Event, *, now: datetime) -> dict[str, object
                 "error_kind": event.error_kind,
                 "error": event.error,
                 "outputs": event.outputs,
+                "waits_for_engine": None,
             }
+        case LeftToOthers():
+            return {"waits_for_engine": event.engine}
         case Retried():
             return {
                 "state": "requested",

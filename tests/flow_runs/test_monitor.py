@@ -3,10 +3,11 @@
 import pytest
 
 from flows import monitor
-from flows.monitor import HINT_SECONDS, IdleHint, follow
+from flows.monitor import ENGINE_HINT_SECONDS, HINT_SECONDS, IdleHint, follow
 from flows.terminal.reporter import reporter, use_reporter
 from tasks.jobs.monitor import JobWatch
 from tasks.records.progress import JobProgress
+from tasks.records.status import LeftToOthers
 from tests.support.buckets import FakeBucket
 from tests.support.jobs import FRESH, SUCCEEDED, make_job, status_after
 
@@ -58,6 +59,21 @@ def test_a_job_that_moves_is_no_reason_for_a_hint_and_the_next_stall_is_told_aga
         hint.look(progress, has_moved=has_moved)
 
     assert len(said) == 2
+
+
+def test_tasks_that_wait_for_an_engine_are_told_of_instead_and_again_as_long_as_they_wait(bucket):
+    job = make_job(bucket, {"a": (LeftToOthers(engine="thor"),), "b": SUCCEEDED}, engine="thor")
+    watch, said, clock = JobWatch(bucket, job, ["a", "b"]), [], Clock()
+    watch.look()
+    hint = IdleHint(watch, say=said.append, clock=clock)
+
+    for seconds in (HINT_SECONDS, 1.0, ENGINE_HINT_SECONDS, 1.0):
+        clock.now += seconds
+        hint.look(watch.progress, has_moved=False)
+
+    assert len(said) == 2
+    assert said[0].startswith("Waiting for a worker with engine thor: 1 task.")
+    assert "THOR_PYTHON" in said[0]
 
 
 class Heard:

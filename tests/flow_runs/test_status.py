@@ -2,6 +2,7 @@ import pytest
 
 from flows.status import main
 from tasks.operations.task_report import report_job
+from tasks.records.status import LeftToOthers
 from tasks.settings import Settings
 from tests.support.commands import run_command
 from tests.support.jobs import CANCELLED, CLAIMED, FRESH, SUCCEEDED, failed, make_job
@@ -28,6 +29,16 @@ def test_the_exit_code_says_whether_somebody_should_look(place, events, code):
     make_job(place.bucket, {"a": events})
 
     assert run_command(main, "survey-07", *place.bucket_option).code == code
+
+
+def test_a_task_that_waits_for_an_engine_says_so(place):
+    make_job(place.bucket, {"a": (LeftToOthers(engine="thor"),), "b": FRESH}, engine="thor")
+
+    ended = run_command(main, "survey-07", *place.bucket_option)
+
+    assert ended.code == 0
+    assert ended.out.splitlines()[1].endswith("waits for a worker with engine thor")
+    assert "Waiting for a worker with engine thor: 1 task." in ended.out
 
 
 def test_a_watch_names_the_tasks_that_stall(place, monkeypatch):

@@ -203,6 +203,17 @@ def test_the_demo_claims_nothing(place: Place, unseen, capsys):
     assert "Cannot claim observations of the demo" in capsys.readouterr().err
 
 
+def test_workers_of_this_machine_are_not_started_for_an_engine_that_it_lacks(place: Place, files, unseen, capsys):
+    config = place.path / "thor.csv"
+    config.write_text("key,value\nengine,thor\n")
+
+    code = run(*files, "--config", str(config), *place.options, "--workers", "1")
+
+    assert code == 2
+    assert "THOR_PYTHON is not set" in capsys.readouterr().err
+    assert list(place.bucket.list("")) == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_job_with_a_task_that_fails_ends_with_1_and_brings_the_rest_home(

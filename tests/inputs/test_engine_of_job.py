@@ -6,7 +6,7 @@ import pytest
 
 from tasks.engines.settings import EngineSettings
 from tasks.errors import BadInputError, EngineUnavailableError
-from tasks.inputs.engine_of_job import engine_of_job
+from tasks.inputs.engine_of_job import ELSEWHERE, engine_named_by, engine_of_job
 from tasks.settings import settings_from_environment
 
 
@@ -35,6 +35,19 @@ def test_without_an_interpreter_the_error_says_what_to_set(monkeypatch):
 
     with pytest.raises(EngineUnavailableError, match="THOR_PYTHON"):
         engine_of_job(EngineSettings(engine="thor"))
+
+
+def test_a_client_without_upstream_may_submit_for_workers_that_have_it(monkeypatch):
+    monkeypatch.delenv("THOR_PYTHON", raising=False)
+
+    assert engine_named_by(EngineSettings(engine="thor")) == ("thor", ELSEWHERE)
+
+
+def test_a_client_with_a_wrong_interpreter_is_told_before_it_submits(monkeypatch):
+    monkeypatch.setenv("THOR_PYTHON", sys.executable)
+
+    with pytest.raises(EngineUnavailableError):
+        engine_named_by(EngineSettings(engine="thor"))
 
 
 def test_an_unknown_engine_is_bad_input():

@@ -11,6 +11,7 @@ from tasks.records.status import (
     Counters,
     Failed,
     IllegalTransitionError,
+    LeftToOthers,
     OutputObject,
     Released,
     Renewed,
@@ -33,11 +34,13 @@ CRASHED = Released(crashed=True, error="killed by SIGSEGV")
 SUCCEEDED = Succeeded(outputs=OUTPUTS)
 FAILED = Failed(error_kind="task_error", error="ValueError")
 RETRIED = Retried()
-EVENTS = [CLAIMED, TAKEN_OVER, RENEWED, RELEASED, CRASHED, SUCCEEDED, FAILED, RETRIED]
+LEFT = LeftToOthers(engine="thor")
+EVENTS = [CLAIMED, TAKEN_OVER, RENEWED, RELEASED, CRASHED, SUCCEEDED, FAILED, RETRIED, LEFT]
 
 LEGAL = [
     ("requested", CLAIMED, "in_progress"),
     ("requested", FAILED, "failed"),
+    ("requested", LEFT, "requested"),
     ("in_progress", TAKEN_OVER, "in_progress"),
     ("in_progress", RENEWED, "in_progress"),
     ("in_progress", RELEASED, "requested"),
@@ -84,6 +87,14 @@ def test_a_claim_counts_the_attempt_and_names_its_worker():
     assert (status.started_at, status.updated_at, status.nonce) == (NOW, NOW, "n")
     assert status.prefect_flow_run_id is None
     assert status.counters == Counters()
+
+
+def test_a_task_left_to_others_counts_nothing_and_says_what_it_waits_for_until_somebody_claims_it():
+    left = after(Status(state="requested"), LEFT)
+
+    assert (left.attempt, left.counters, left.worker, left.waits_for_engine) == (0, Counters(), "", "thor")
+    assert after(left, CLAIMED).waits_for_engine is None
+    assert after(left, FAILED).waits_for_engine is None
 
 
 def test_a_takeover_counts_the_attempt_that_was_lost():

@@ -36,7 +36,9 @@ def status_after(events: Sequence[Event]) -> Status:
     return status
 
 
-def make_job(bucket: Bucket, tasks: Mapping[str, Sequence[Event]], *, job_id: str = "survey-07") -> JobLayout:
+def make_job(
+    bucket: Bucket, tasks: Mapping[str, Sequence[Event]], *, job_id: str = "survey-07", engine: str = "builtin"
+) -> JobLayout:
     """Write a submitted job whose tasks went through these events."""
     job = JobLayout(JobId(job_id))
     bucket.write(job.observations, b"obs_id\n")
@@ -54,7 +56,7 @@ def make_job(bucket: Bucket, tasks: Mapping[str, Sequence[Event]], *, job_id: st
         created_at=NOW,
         submitted_at=NOW,
         bucket=bucket.url,
-        engine_name="builtin",
+        engine_name=engine,
         engine_version="1.0",
         inputs_sha256={},
     )

@@ -5,6 +5,7 @@ import pytest
 from tasks.records.message import TaskMessage
 from tasks.records.status import Counters, Failed, OutputObject, Released, Status, Succeeded
 from workers.disposition import (
+    LONGEST_REST_SECONDS,
     MAX_CRASHED,
     MAX_LOST,
     Ack,
@@ -18,10 +19,13 @@ from workers.disposition import (
     Fail,
     Fenced,
     JobCancelled,
+    LeaveToOthers,
     LookAgain,
     Settlement,
+    begin_or_leave,
     disposition,
     foreign_bucket,
+    rest_seconds,
     settlement,
 )
 
@@ -128,3 +132,25 @@ def test_a_cancelled_task_fails_as_cancelled():
 @pytest.mark.parametrize("ending", [ChildSucceeded(()), ChildFailed("bad_input", "x", ()), JobCancelled()])
 def test_only_a_task_that_ended_for_good_is_acked(ending):
     assert settlement(ending, Counters()).act == "ack"
+
+
+@pytest.mark.parametrize(
+    ("status", "lacks", "expected"),
+    [
+        (Status(state="requested"), None, Begin()),
+        (Status(state="requested", waits_for_engine="thor"), None, Begin()),
+        (Status(state="requested"), "thor", LeaveToOthers("thor", is_news=True)),
+        (Status(state="requested", waits_for_engine="thor"), "thor", LeaveToOthers("thor", is_news=False)),
+        # Whoever takes it over must find the generation that stood still.
+        (Status(state="in_progress"), "thor", LeaveToOthers("thor", is_news=False)),
+    ],
+)
+def test_a_task_of_an_engine_that_the_worker_lacks_is_left_to_others_and_the_status_says_so_once(
+    status, lacks, expected
+):
+    assert begin_or_leave(status, lacks=lacks) == expected
+
+
+def test_a_worker_spends_at_most_a_fifth_of_its_time_on_tasks_that_are_not_for_it_and_serves_its_connection():
+    assert rest_seconds(0.01) == pytest.approx(0.04)
+    assert rest_seconds(30.0) == LONGEST_REST_SECONDS

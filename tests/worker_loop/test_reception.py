@@ -9,12 +9,13 @@ from tasks.records.ids import JobId, TaskId
 from tasks.records.message import TaskMessage
 from tests.support.jobs import FRESH, make_job
 from workers.disposition import Bury
+from workers.engines_here import EnginesHere
 from workers.reception import look_and_claim
 
 
 def look(bucket, task_id="deleted"):
     message = TaskMessage(job_id=JobId("survey-07"), bucket=bucket.url, task_id=TaskId(task_id))
-    return look_and_claim(bucket, message, {}, worker="here:1")
+    return look_and_claim(bucket, message, {}, worker="here:1", engines=EnginesHere())
 
 
 @pytest.fixture(params=["directory", pytest.param("gcs", marks=pytest.mark.gcs)])
