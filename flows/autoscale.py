@@ -4,20 +4,19 @@ One look, one decision; a schedule repeats it. Nothing depends on it: a task tha
 and a worker too many finds nothing and leaves.
 """
 
-import argparse
 import math
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
-from prefect import flow
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from flows.submit import settings_with
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, QueueUrl
+from flows.terminal.verb import Verb, thor_flow
 from tasks import instrument
 from tasks.bootstrap import open_publisher_from_settings
 from tasks.broker.protocol import QueueDepth
@@ -72,24 +71,26 @@ def workers_to_start(depth: QueueDepth, runs: WorkerRuns, limits: Limits) -> int
     return max(0, workers_wanted(depth, runs, limits) - runs.alive)
 
 
-@flow(name="thor-autoscale", description="Start workers in a work pool when the queue grows.")
+@thor_flow(name="thor-autoscale")
 def autoscale(
     minimum: Annotated[int, Field(ge=0)] = 0,
     maximum: Annotated[int, Field(ge=0)] = MAXIMUM,
     tasks_per_worker: Annotated[int, Field(ge=1)] = TASKS_PER_WORKER,
     deployment: str = DEPLOYMENT,
-    bucket: str | None = None,
-    queue: SecretStr | None = None,
+    bucket: BucketUrl = None,
+    queue: QueueUrl = None,
 ) -> Scaling:
-    """Look at the queue and at the flow runs of workers, and start those that are missing. Twice: safe.
+    """Start flow runs of the worker deployment for the tasks that wait.
+
+    One look at the queue and at the flow runs of workers; workers leave by themselves when they find nothing to do.
+    Needs PREFECT_API_URL, and a Prefect worker that serves the pool of the deployment. Safe to run at any time.
 
     Args:
-        minimum: So many workers there are even when nothing waits.
-        maximum: More than so many are never started. The work pool has a limit of its own.
-        tasks_per_worker: One more worker for so many waiting tasks.
-        deployment: Whose flow runs are workers, FLOW/NAME; what they serve their own work pool says.
-        bucket: gs://NAME or file:///PATH whose embedded queue to look at; None: the one that was set up.
-        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
+        minimum: Workers that there are even when nothing waits.
+        maximum: Workers at most. The work pool has a limit of its own.
+        tasks_per_worker: Waiting tasks for which one more worker is started.
+        deployment: FLOW/NAME, the deployment whose flow runs are workers; which queue they serve its work pool says.
+        bucket: gs://NAME or file:///PATH whose embedded queue to look at. Default: THOR_BUCKET.
     """
     limits = Limits(minimum, maximum, tasks_per_worker)
     if not 0 <= minimum <= maximum or tasks_per_worker < 1:
@@ -115,31 +116,6 @@ def autoscale(
     return scaling
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "autoscale",
-        "Looks at the queue once, and starts flow runs of the worker deployment for the tasks that wait. Workers leave "
-        "by themselves when they find nothing to do. Safe to run at any time.",
-        epilog="Needs PREFECT_API_URL, and a Prefect worker that serves the pool of the deployment.",
-    )
-    parser.add_argument("--minimum", metavar="N", type=int, default=0, help="workers when nothing waits (default: 0)")
-    parser.add_argument(
-        "--maximum", metavar="N", type=int, default=MAXIMUM, help=f"workers at most (default: {MAXIMUM})"
-    )
-    parser.add_argument(
-        "--tasks-per-worker",
-        metavar="N",
-        type=int,
-        default=TASKS_PER_WORKER,
-        help=f"one more worker for so many waiting tasks (default: {TASKS_PER_WORKER})",
-    )
-    parser.add_argument("--deployment", metavar="FLOW/NAME", default=DEPLOYMENT, help=f"default: {DEPLOYMENT}")
-    command_line.add_bucket_option(parser)
-    command_line.add_queue_option(parser)
-    return parser.parse_args(arguments)
-
-
 def show(scaling: Scaling) -> None:
     """Tell a person what was seen and done."""
     held = "" if scaling.unacked < 0 else f", {scaling.unacked} held"
@@ -149,24 +125,16 @@ def show(scaling: Scaling) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
+def start(**options: Any) -> Scaling:
+    """Look and start, not as a flow run: should Prefect fail half-way, calling it again would start workers twice."""
     url = command_line.require_prefect("start workers")
     try:
-        # Not as a flow run: should Prefect fail half-way, calling it again would start workers twice.
-        scaling = autoscale.fn(
-            options.minimum,
-            options.maximum,
-            options.tasks_per_worker,
-            deployment=options.deployment,
-            bucket=options.bucket,
-            queue=options.queue,
-        )
+        return autoscale.fn(**options)
     except httpx.HTTPError as error:
         raise PrefectUnavailableError(f"Cannot start all workers at {url}: {error}. Run it again.") from error
-    command_line.print_json(scaling) if options.json else show(scaling)
-    return command_line.DONE
+
+
+main = Verb("autoscale", autoscale, show=show, run=start)
 
 
 if __name__ == "__main__":

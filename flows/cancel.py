@@ -3,13 +3,11 @@
 cancel.json first; then requested tasks become failed (cancelled) at once, those at work at their next renewal.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
-
-from prefect import flow
 
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, JobName
+from flows.terminal.verb import Verb, thor_flow
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.operations.cancel import CancelReport, cancel_job
@@ -18,29 +16,15 @@ from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 
-@flow(name="thor-cancel", flow_run_name="cancel {job_id}", description="Give up what is not done of a job.")
-def cancel(job_id: str, bucket: str | None = None) -> CancelReport:
-    """Cancel a job. Twice: safe.
+@thor_flow(name="thor-cancel", flow_run_name="cancel {job_id}")
+def cancel(job_id: JobName, bucket: BucketUrl = None) -> CancelReport:
+    """Give up what is not done of a job.
 
-    Args:
-        job_id: The job.
-        bucket: gs://NAME or file:///PATH; None: the one that was set up.
+    Requested tasks fail as cancelled at once, those at work when their worker next renews its lease; what is done
+    stays. `python -m flows.retry JOB --kind cancelled` takes it back. Safe to run twice.
     """
     job = JobLayout(job_id_from_text(job_id))
     return cancel_job(open_bucket_from_settings(settings_from_environment(), bucket or None), job)
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "cancel",
-        "Cancels a job: requested tasks fail as cancelled at once, those at work when their worker next renews its "
-        "lease; what is done stays. Safe to run twice.",
-        epilog="'python -m flows.retry JOB --kind cancelled' takes it back.",
-    )
-    command_line.add_job_argument(parser)
-    command_line.add_bucket_option(parser)
-    return parser.parse_args(arguments)
 
 
 def show(report: CancelReport) -> None:
@@ -57,12 +41,7 @@ def show(report: CancelReport) -> None:
     command_line.print_faults(report.faults)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    report = command_line.show_run(cancel, options.job_id, bucket=options.bucket)
-    command_line.print_json(report) if options.json else show(report)
-    return command_line.FAILED if report.faults else command_line.DONE
+main = Verb("cancel", cancel, show=show, is_failure=lambda report: bool(report.faults))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """`thor-collect`: bring a job's outputs home and merge them. `python -m flows.collect JOB --output DIR`."""
 
-import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prefect import flow
-
 from flows.shown.result_page import show_results
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, JobName
+from flows.terminal.verb import Verb, thor_flow
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
@@ -33,6 +31,7 @@ DEFAULT_OUTPUT = Path("thor_output")
 class Collected(JobProgress):
     """Counts of tasks, and what was brought home."""
 
+    job_id: str = ""
     recovered_orbits: int = 0
     output: str = ""
     report: str = ""
@@ -43,22 +42,21 @@ class Collected(JobProgress):
     truth: Figures = field(default_factory=dict)
 
 
-@flow(name="thor-collect", flow_run_name="{job_id}", description="Bring a job's outputs home and merge them.")
+@thor_flow(name="thor-collect", flow_run_name="{job_id}")
 def collect_job(
-    job_id: str,
-    bucket: str | None = None,
+    job_id: JobName,
+    bucket: BucketUrl = None,
     output: Path | None = None,
     config: Path | None = None,
     catalogue: Path | None = None,
 ) -> Collected:
-    """Collect the tasks that have come to an end, and return the counts; those that have not are left out.
+    """Bring the outputs of a job home, and merge its recovered orbits.
+
+    Tasks that have not come to an end are left out. Ends with exit code 0 only when every task has succeeded.
 
     Args:
-        job_id: The job.
-        bucket: gs://NAME or file:///PATH; None: the one that was set up.
-        output: A directory on the machine that runs this flow; None: thor_output/JOB_ID.
+        output: Directory for the results, on the machine that runs this. Default: thor_output/JOB_ID.
         config: File of settings whose keys ades.* go before those of the job; other keys change nothing any more.
-        catalogue: File of orbits of known objects, in the form of test orbits; None: nothing is attributed.
     """
     options = collect_options(config, catalogue)
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
@@ -70,6 +68,7 @@ def collect_job(
     show_results(results, job_id=job_id, totals=results.truth)
     return Collected(
         **vars(watch.progress),
+        job_id=job_id,
         recovered_orbits=len(results.merged.orbits),
         output=str(results.output),
         report=str(results.report),
@@ -97,55 +96,27 @@ def bring_home(
     return results
 
 
-def home_of_results(job_id: str, output: Path | None) -> Path:
+def home_of_results(job_id: JobName, output: Path | None) -> Path:
     """Return the directory that the results of a job go to."""
     return (output or DEFAULT_OUTPUT / job_id).absolute()
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "collect", "Downloads the outputs of a job's tasks that have come to an end, and merges the recovered orbits."
+def show(found: Collected) -> None:
+    """Tell a person what was brought home."""
+    unfinished = found.requested + found.in_progress
+    command_line.print_line(
+        f"Job {found.job_id}: {counted(found.succeeded, 'task')} succeeded, {found.failed} failed, {unfinished} not "
+        f"finished; {counted(found.recovered_orbits, 'recovered orbit')}."
     )
-    command_line.add_job_argument(parser)
-    command_line.add_bucket_option(parser)
-    parser.add_argument("--output", metavar="DIR", type=Path, help="where to (default: thor_output/JOB)")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="its keys ades.* go before those of the job")
-    add_catalogue_option(parser)
-    return parser.parse_args(arguments)
+    if found.truth:
+        command_line.print_line(sentence_of(found.truth))
+    command_line.print_line(f"Outputs: {found.output}")
+    command_line.print_line(f"Report:  {found.report}")
+    for line in (*(f"ADES:    {path}" for path in found.ades), *found.notes):
+        command_line.print_line(line)
 
 
-def add_catalogue_option(parser: argparse.ArgumentParser) -> None:
-    """Add --catalogue."""
-    parser.add_argument(
-        "--catalogue",
-        metavar="FILE",
-        type=Path,
-        help="orbits of known objects, csv or parquet like test orbits: recovered objects get their names",
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 only when every task has succeeded."""
-    options = parse_arguments(arguments)
-    found = command_line.show_run(
-        collect_job, options.job_id, options.bucket, options.output, options.config, options.catalogue
-    )
-    if options.json:
-        command_line.print_json(found)
-    else:
-        unfinished = found.requested + found.in_progress
-        command_line.print_line(
-            f"Job {options.job_id}: {found.succeeded} tasks succeeded, {found.failed} failed, {unfinished} not "
-            f"finished; {counted(found.recovered_orbits, 'recovered orbit')}."
-        )
-        if found.truth:
-            command_line.print_line(sentence_of(found.truth))
-        command_line.print_line(f"Outputs: {found.output}")
-        command_line.print_line(f"Report:  {found.report}")
-        for line in (*(f"ADES:    {path}" for path in found.ades), *found.notes):
-            command_line.print_line(line)
-    return command_line.DONE if found.succeeded == found.total else command_line.FAILED
+main = Verb("collect", collect_job, show=show, is_failure=lambda found: found.succeeded < found.total)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
 """`python -m flows.doctor`: look at everything that jobs need, and say what to do about what is wrong."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from prefect import flow
 from prefect.settings import PREFECT_API_URL
-from pydantic import SecretStr
 
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, QueueUrl
+from flows.terminal.verb import Verb, thor_flow
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.broker.urls import SQLITE_SCHEME, sqlite_path
@@ -28,13 +27,12 @@ PATIENCE_SECONDS = 10.0
 PREFECT = "Prefect API"
 
 
-@flow(name="thor-doctor", description="Look at everything that jobs need.")
-def doctor(bucket: str | None = None, queue: SecretStr | None = None) -> list[Finding]:
-    """Look at bucket, queue, Prefect and this machine; what is wrong in one place holds up no other look.
+@thor_flow(name="thor-doctor")
+def doctor(bucket: BucketUrl = None, queue: QueueUrl = None) -> list[Finding]:
+    """Look at everything that jobs need, and say what to do about what is wrong.
 
-    Args:
-        bucket: gs://NAME or file:///PATH; None: the one that was set up.
-        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
+    Bucket (with a probe object), queue, Prefect, engines, disks of this machine; what is wrong in one place holds up no
+    other look. Ends with exit code 1 when there is a problem; warnings alone end with 0.
     """
     changes = {"bucket": bucket or None, "queue": command_line.queue_url(queue)}
     asked = {name: value for name, value in changes.items() if value is not None}
@@ -95,19 +93,6 @@ def places(settings: Settings) -> list[Path]:
     return found
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "doctor",
-        "Looks at everything that jobs need: bucket (with a probe object), queue, Prefect, engines, disks. Says what "
-        "to do about what is wrong.",
-        epilog="Ends with 1 when there is a problem; warnings alone end with 0.",
-    )
-    command_line.add_bucket_option(parser)
-    command_line.add_queue_option(parser)
-    return parser.parse_args(arguments)
-
-
 def show(findings: Sequence[Finding]) -> None:
     """Print each finding, and below it what to do."""
     for finding in findings:
@@ -116,12 +101,12 @@ def show(findings: Sequence[Finding]) -> None:
             command_line.print_line(f"{'':<8} What to do: {finding.advice}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    findings = command_line.show_run(doctor, options.bucket, options.queue)
-    command_line.print_json(findings) if options.json else show(findings)
-    return command_line.FAILED if any(finding.verdict == "problem" for finding in findings) else command_line.DONE
+def has_problem(findings: Sequence[Finding]) -> bool:
+    """Whether something is wrong; a warning alone is not."""
+    return any(finding.verdict == "problem" for finding in findings)
+
+
+main = Verb("doctor", doctor, show=show, is_failure=has_problem, run=doctor.fn)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """`python -m flows.drain_dead`: clear the dead queue. Its messages' tasks fail with the reason, for all to see."""
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 
-from prefect import flow
-from pydantic import SecretStr
-
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, QueueUrl
+from flows.terminal.verb import Verb, thor_flow
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.operations.drain_dead import DeadMessage, Outcome
 from tasks.operations.drain_dead import drain_dead as drain_dead_messages
@@ -25,33 +23,26 @@ WORDS: dict[Outcome, str] = {
 }
 
 
-@flow(name="thor-drain-dead", description="Clear the dead queue; its messages' tasks fail with the reason.")
+@thor_flow(name="thor-drain-dead")
 def drain_dead(
-    bucket: str | None = None,
-    queue: SecretStr | None = None,
+    bucket: BucketUrl = None,
+    queue: QueueUrl = None,
     discard: bool = False,  # noqa: FBT001, FBT002 (a check box)
 ) -> list[DeadMessage]:
-    """Settle every message of the dead queue. Twice: safe."""
+    """Clear the dead queue; the tasks of its messages fail with the reason.
+
+    A message whose task is requested makes it fail; one whose task is in progress is sent again; one whose task has
+    come to an end is removed. Messages that name no task of this bucket are listed and kept; the exit code is 1 then.
+    `python -m flows.retry JOB --kind lost` has the tasks done again. Safe to run twice.
+
+    Args:
+        discard: Remove messages that name no task of this bucket, too.
+    """
     settings = settings_from_environment()
     store = open_bucket_from_settings(settings, bucket or None)
     settings = settings.with_bucket(store.url)
     with closing(open_publisher_from_settings(settings, command_line.queue_url(queue))) as publisher:
         return list(drain_dead_messages(store, publisher, discard=discard))
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "drain_dead",
-        "Clears the dead queue. A message whose task is requested makes it fail with the reason; one whose task is in "
-        "progress is sent again; one whose task is done is removed. Messages that name no task of this bucket are "
-        "listed and kept. Safe to run twice.",
-        epilog="Ends with 1 while messages are kept. 'python -m flows.retry JOB --kind lost' has the tasks done again.",
-    )
-    parser.add_argument("--discard", action="store_true", help="remove messages that name no task of this bucket, too")
-    command_line.add_bucket_option(parser)
-    command_line.add_queue_option(parser)
-    return parser.parse_args(arguments)
 
 
 def show(messages: Sequence[DeadMessage]) -> None:
@@ -66,16 +57,16 @@ def show(messages: Sequence[DeadMessage]) -> None:
     command_line.print_table(("outcome", "job", "task", "why", "body"), rows)
     for outcome, count in Counter(message.outcome for message in messages).items():
         command_line.print_line(f"{counted(count, 'message')} {WORDS[outcome]}.")
-    if any(message.outcome == "kept" for message in messages):
+    if has_kept(messages):
         command_line.print_line("With --discard the kept ones are removed.")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    messages = command_line.show_run(drain_dead, options.bucket, options.queue, discard=options.discard)
-    command_line.print_json(messages) if options.json else show(messages)
-    return command_line.FAILED if any(message.outcome == "kept" for message in messages) else command_line.DONE
+def has_kept(messages: Sequence[DeadMessage]) -> bool:
+    """Whether messages stay in the dead queue."""
+    return any(message.outcome == "kept" for message in messages)
+
+
+main = Verb("drain_dead", drain_dead, show=show, is_failure=has_kept)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 It submits and leaves; workers do the tasks, `flows.monitor` and `flows.collect` go on with each job.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from prefect import flow
-from pydantic import SecretStr
-
 from flows.submit import settings_with, submit_steps
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, QueueUrl
+from flows.terminal.verb import Verb, thor_flow
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.operations.take_in import Arrival, TakeIn
@@ -19,13 +17,13 @@ from tasks.operations.take_in import Arrival, TakeIn
 COLUMNS = ("table", "outcome", "job", "tasks", "why")
 
 
-@flow(name="thor-incoming", description="Submit every new table of observations below incoming/, each exactly once.")
-def submit_incoming(bucket: str | None = None, queue: SecretStr | None = None) -> list[Arrival]:
-    """Submit the tables below incoming/ that are new, and return what became of them. Twice: safe.
+@thor_flow(name="thor-incoming")
+def submit_incoming(bucket: BucketUrl = None, queue: QueueUrl = None) -> list[Arrival]:
+    """Submit every new table of observations below incoming/ of the bucket, each exactly once.
 
-    Args:
-        bucket: gs://NAME or file:///PATH; None: the one that was set up.
-        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
+    Its test orbits are those of orbits.csv beside it, or in the nearest folder above; settings likewise from
+    config.csv. What is wrong with a table is written beside it (TABLE.error.txt), holds up no other, and makes the exit
+    code 1. Safe to run at any time, also twice at once.
     """
     settings = settings_with(bucket=bucket, queue=queue)
     store = open_bucket_from_settings(settings, bucket or None)
@@ -38,21 +36,6 @@ def submit_incoming(bucket: str | None = None, queue: SecretStr | None = None) -
         subject = f"thor.job.{arrival.job_id}"
         instrument.tell_event(f"thor.incoming.{arrival.outcome}", subject=subject, table=arrival.table)
     return arrivals
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "incoming",
-        "Submits every table of observations below incoming/ of the bucket that is new. "
-        "Its test orbits are those of orbits.csv beside it, or in the nearest folder above; settings likewise from "
-        "config.csv. What is wrong with a table is written beside it (TABLE.error.txt) and holds up no other. Safe to "
-        "run at any time, also twice at once.",
-        epilog="Ends with 1 when a table was not submitted.",
-    )
-    command_line.add_bucket_option(parser)
-    command_line.add_queue_option(parser)
-    return parser.parse_args(arguments)
 
 
 def show(arrivals: Sequence[Arrival]) -> None:
@@ -69,13 +52,12 @@ def row(arrival: Arrival) -> tuple[object, ...]:
     return (arrival.table, arrival.outcome, arrival.job_id, arrival.n_tasks, first_line)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    arrivals = command_line.show_run(submit_incoming, options.bucket, options.queue)
-    command_line.print_json(arrivals) if options.json else show(arrivals)
-    is_done = all(arrival.outcome == "submitted" for arrival in arrivals)
-    return command_line.DONE if is_done else command_line.FAILED
+def is_left(arrivals: Sequence[Arrival]) -> bool:
+    """Whether a table was not submitted."""
+    return any(arrival.outcome != "submitted" for arrival in arrivals)
+
+
+main = Verb("incoming", submit_incoming, show=show, is_failure=is_left)
 
 
 if __name__ == "__main__":

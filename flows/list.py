@@ -1,46 +1,40 @@
 """`python -m flows.list`: the jobs of a bucket, newest first, with the number of their tasks in each state."""
 
-import argparse
 import sys
-from collections.abc import Sequence
+from typing import Annotated
 
-from prefect import flow
+from cyclopts import Parameter
+from pydantic import Field
 
 from flows.terminal import command_line
-from tasks import instrument
+from flows.terminal.signature import BucketUrl, either_of
+from flows.terminal.verb import Verb
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.operations.jobs_list import JobsList, JobSummary, list_jobs
 from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 NEWEST = 20
-"""So many jobs are listed when nobody says otherwise: the status of each of their tasks is read."""
+"""Jobs that are listed by default: the status of each of their tasks is read."""
+
+HOW_MANY = either_of("--all", "--limit")
 
 COLUMNS = ("job", "created (UTC)", "tasks", "requested", "in_progress", "succeeded", "failed", "notes")
 
 
-@flow(name="thor-list", description="The jobs of a bucket, newest first.")
-def list_of_jobs(bucket: str | None = None, limit: int | None = NEWEST) -> JobsList:
-    """Return the newest jobs of a bucket."""
-    found = list_jobs(open_bucket_from_settings(settings_from_environment(), bucket or None), limit=limit)
-    if instrument.is_in_run():
-        instrument.show_table("thor-jobs", [dict(zip(COLUMNS, row(job), strict=True)) for job in found.jobs], "Jobs")
-    return found
+def list_of_jobs(
+    all_jobs: Annotated[bool, Parameter(name="--all"), HOW_MANY] = False,  # noqa: FBT002 (a flag of the command)
+    limit: Annotated[int, Field(ge=1), HOW_MANY] = NEWEST,
+    bucket: BucketUrl = None,
+) -> JobsList:
+    """List the jobs of a bucket, newest first, with the number of their tasks in each state.
 
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "list", "Lists the jobs of a bucket, newest first, with the number of their tasks in each state."
-    )
-    how_many = parser.add_mutually_exclusive_group()
-    how_many.add_argument("--all", action="store_true", help="every job")
-    how_many.add_argument("--limit", metavar="N", type=int, default=NEWEST, help=f"so many (default: {NEWEST})")
-    command_line.add_bucket_option(parser)
-    options = parser.parse_args(arguments)
-    if options.limit < 1:
-        parser.error(f"--limit is {options.limit}: expected 1 or more")
-    return options
+    Args:
+        all_jobs: Every job, in place of the newest.
+        limit: How many of the newest jobs.
+    """
+    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    return list_jobs(store, limit=None if all_jobs else limit)
 
 
 def show(found: JobsList) -> None:
@@ -69,13 +63,7 @@ def row(job: JobSummary) -> tuple[object, ...]:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    limit = None if options.all else options.limit
-    found = command_line.show_run(list_of_jobs, options.bucket, limit=limit)
-    command_line.print_json(found) if options.json else show(found)
-    return command_line.DONE
+main = Verb("list", list_of_jobs, show=show)
 
 
 if __name__ == "__main__":

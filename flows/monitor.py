@@ -1,17 +1,16 @@
 """`thor-monitor`: follow a job until every task has come to an end. `python -m flows.monitor JOB`."""
 
-import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
-
-from prefect import flow
 
 from flows.shown.job_show import JobShow, settle
 from flows.terminal import command_line
-from flows.terminal.reporter import reporter, reporter_for_terminal, use_reporter
+from flows.terminal.reporter import reporter
+from flows.terminal.signature import BucketUrl, JobName
+from flows.terminal.verb import Verb, thor_flow
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
@@ -32,14 +31,9 @@ ENGINE_HINT_SECONDS = 600.0
 """and again each time that so long has passed, where the tasks wait for an engine that no worker has."""
 
 
-@flow(name="thor-monitor", flow_run_name="{job_id}", description="Follow a job until every task has come to an end.")
-def monitor_job(job_id: str, bucket: str | None = None) -> dict[str, int]:
-    """Follow a job and return how many tasks are in each state.
-
-    Args:
-        job_id: The job.
-        bucket: gs://NAME or file:///PATH; None: the one that was set up.
-    """
+@thor_flow(name="thor-monitor", flow_run_name="{job_id}")
+def monitor_job(job_id: JobName, bucket: BucketUrl = None) -> dict[str, int]:
+    """Follow a job until every task has come to an end."""
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
     layout = JobLayout(job_id_from_text(job_id))
     watch = JobWatch(store, layout, read_manifest(store, layout).task_ids)
@@ -146,22 +140,11 @@ def counts(progress: JobProgress) -> dict[str, int]:
     return dict(vars(progress))
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser("monitor", "Follows a job until every task has come to an end.")
-    command_line.add_job_argument(parser)
-    command_line.add_bucket_option(parser)
-    return parser.parse_args(arguments)
+def show(_: Mapping[str, int]) -> None:
+    """Tell no more than what was told while the job went on."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    use_reporter(reporter_for_terminal())
-    found = command_line.show_run(monitor_job, options.job_id, options.bucket)
-    if options.json:
-        command_line.print_json(found)
-    return command_line.FAILED if found["failed"] else command_line.DONE
+main = Verb("monitor", monitor_job, show=show, is_failure=lambda found: found["failed"] > 0)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """`thor-orbits`: choose test orbits that cover the observed sky and time. `python -m flows.orbits --observations F`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from prefect import flow
+from cyclopts import Parameter
+from pydantic import Field
 
 from flows.terminal import command_line
+from flows.terminal.signature import either_of
+from flows.terminal.verb import Verb, thor_flow
 from tasks import instrument
 from tasks.engines.orbit_selection.choice import ChosenOrbit, GroupCoverage, Selection, SelectionSettings
 from tasks.engines.orbit_selection.populations import GROUPS
@@ -19,6 +22,8 @@ from tasks.wording import counted
 DEFAULT_OUTPUT = Path("orbits.csv")
 
 DEFAULTS = SelectionSettings()
+
+HOW_MANY = either_of("--number", "--coverage")
 
 ORBIT_COLUMNS = ("test orbit", "adds", "covered")
 GROUP_COLUMNS = ("group", "in the field", "covered", "share")
@@ -39,55 +44,47 @@ class OrbitsReport:
     notes: tuple[str, ...]
 
 
-@flow(name="thor-orbits", description="Choose test orbits that cover the observed sky and time from a population.")
+@thor_flow(name="thor-orbits")
 def choose(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     observations: Path,
     population: Path | None = None,
     config: Path | None = None,
-    number: int | None = None,
-    coverage: float = DEFAULTS.coverage,
-    groups: tuple[str, ...] = DEFAULTS.groups,
-    window_days: float = DEFAULTS.window_days,
-    field_radius_deg: float = DEFAULTS.field_radius_deg,
+    number: Annotated[int | None, Field(ge=1), HOW_MANY] = None,
+    coverage: Annotated[float, Field(gt=0, le=1), HOW_MANY] = DEFAULTS.coverage,
+    groups: Annotated[tuple[str, ...], Parameter(consume_multiple=True, choices=GROUPS)] = DEFAULTS.groups,
+    window_days: Annotated[float, Field(gt=0)] = DEFAULTS.window_days,
+    field_radius_deg: Annotated[float, Field(gt=0, le=10), Parameter(name="--field-radius")] = (
+        DEFAULTS.field_radius_deg
+    ),
     output: Path = DEFAULT_OUTPUT,
 ) -> OrbitsReport:
-    """Choose test orbits, write them as THOR v1.2's csv, and tell what they cover.
+    """Choose test orbits that cover the observed sky and time from a population, and write them as csv.
 
     Args:
-        observations: File of detections on the machine that runs this flow, THOR's csv or parquet.
-        population: File of orbits to choose for, in the format of test orbits; None: the synthetic model.
-        config: File of the job's settings, csv of key,value; None: the defaults.
-        number: How many test orbits; None: as many as the coverage takes.
+        observations: File of detections, in any format that `flows.submit` reads, on the machine that runs this.
+        population: File of orbits to choose for, in any format of test orbits. Default: the synthetic model.
+        config: File of the job's settings, csv of key,value. Default: the defaults of all settings.
+        number: How many test orbits. Default: as many as the coverage takes.
         coverage: Share of each group's objects in the field that are to be covered, when no number is given.
         groups: Groups of the synthetic model.
         window_days: A longer survey is cut into windows of this many days at most.
         field_radius_deg: Radius of an exposure whose detections are too few to tell it, deg.
-        output: The csv to write, on the machine that runs this flow.
+        output: The csv to write, on the machine that runs this.
     """
-    selection = selection_settings(number, coverage, groups, window_days, field_radius_deg)
+    selection = SelectionSettings(number, coverage, groups_named(groups), window_days, field_radius_deg)
     chosen, notes = choose_orbits(OrbitRequest(observations, population, config, selection))
     write_orbits(chosen.table, output)
     show(chosen, notes)
     return OrbitsReport(str(output.absolute()), chosen.coverage, chosen.orbits, chosen.groups, chosen.windows, notes)
 
 
-def selection_settings(
-    number: int | None, coverage: float, groups: Sequence[str], window_days: float, field_radius_deg: float
-) -> SelectionSettings:
-    """Return what was asked for, checked."""
-    expected = {
-        f"number is {number}: expected 1 or more": number is None or number >= 1,
-        f"coverage is {coverage}: expected more than 0 and at most 1": 0.0 < coverage <= 1.0,
-        f"groups are {', '.join(groups) or 'none'}: expected some of {', '.join(GROUPS)}": groups
-        and set(groups) <= set(GROUPS),
-        f"window is {window_days} days: expected more than 0": window_days > 0.0,
-        f"field radius is {field_radius_deg} deg: expected more than 0 and at most 10": 0.0 < field_radius_deg <= 10.0,  # noqa: PLR2004 (wider than any camera)
-    }
-    wrong = [text for text, is_right in expected.items() if not is_right]
-    if wrong:
-        raise BadInputError(f"Cannot choose test orbits: {wrong[0]}.")
-    ordered = tuple(group for group in GROUPS if group in groups)
-    return SelectionSettings(number, coverage, ordered, window_days, field_radius_deg)
+def groups_named(names: Sequence[str]) -> tuple[str, ...]:
+    """Return these groups of the synthetic model in the model's order."""
+    if not names or not set(names) <= set(GROUPS):
+        raise BadInputError(
+            f"Cannot choose test orbits: groups are {', '.join(names) or 'none'}: expected some of {', '.join(GROUPS)}."
+        )
+    return tuple(group for group in GROUPS if group in names)
 
 
 def show(chosen: Selection, notes: Sequence[str]) -> None:
@@ -128,75 +125,7 @@ def print_report(report: OrbitsReport) -> None:
     command_line.print_line(f"Test orbits: {report.output}")
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "orbits", "Chooses test orbits that cover the observed sky and time from a population, and writes them as csv."
-    )
-    parser.add_argument(
-        "--observations", metavar="FILE", type=Path, required=True, help="detections, as for flows.submit"
-    )
-    parser.add_argument(
-        "--population",
-        metavar="FILE",
-        type=Path,
-        help="orbits to choose for, in the format of test orbits (default: the synthetic model)",
-    )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings of the job (default: defaults)")
-    how_many = parser.add_mutually_exclusive_group()
-    how_many.add_argument("--number", metavar="N", type=int, help="so many test orbits")
-    how_many.add_argument(
-        "--coverage",
-        metavar="SHARE",
-        type=float,
-        default=DEFAULTS.coverage,
-        help=f"as many as cover this share of each group's objects in the field (default: {DEFAULTS.coverage})",
-    )
-    parser.add_argument(
-        "--groups",
-        metavar="GROUP",
-        nargs="+",
-        choices=list(GROUPS),
-        default=list(GROUPS),
-        help=f"groups of the synthetic model (default: all: {', '.join(GROUPS)})",
-    )
-    parser.add_argument(
-        "--window-days",
-        metavar="DAYS",
-        type=float,
-        default=DEFAULTS.window_days,
-        help=f"a longer survey is cut into windows of this many days at most (default: {DEFAULTS.window_days:g})",
-    )
-    parser.add_argument(
-        "--field-radius",
-        metavar="DEG",
-        type=float,
-        default=DEFAULTS.field_radius_deg,
-        help=f"of an exposure whose detections are too few to tell it (default: {DEFAULTS.field_radius_deg})",
-    )
-    parser.add_argument(
-        "--output", metavar="FILE", type=Path, default=DEFAULT_OUTPUT, help=f"csv to write (default: {DEFAULT_OUTPUT})"
-    )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    report = command_line.show_run(
-        choose,
-        observations=options.observations,
-        population=options.population,
-        config=options.config,
-        number=options.number,
-        coverage=options.coverage,
-        groups=tuple(options.groups),
-        window_days=options.window_days,
-        field_radius_deg=options.field_radius,
-        output=options.output,
-    )
-    command_line.print_json(report) if options.json else print_report(report)
-    return command_line.DONE
+main = Verb("orbits", choose, show=print_report, run=choose.fn)
 
 
 if __name__ == "__main__":

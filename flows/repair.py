@@ -3,16 +3,16 @@
 The bucket is the truth: whatever a queue lost is made anew from it.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Annotated, Any
 
-from prefect import flow
-from pydantic import SecretStr
+from cyclopts import Parameter
 
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, Positional, QueueUrl
+from flows.terminal.verb import Verb, thor_flow
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.broker.report import recreate_broken_queues
 from tasks.bucket.layout import JobLayout
@@ -24,25 +24,29 @@ from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 
-@flow(name="thor-repair", description="Ring again for every task that is not done.")
+@thor_flow(name="thor-repair")
 def repair(
-    job_id: str | None = None,
-    bucket: str | None = None,
-    queue: SecretStr | None = None,
+    job_id: Annotated[str | None, Positional("JOB")] = None,
+    all_jobs: Annotated[bool, Parameter(name="--all")] = False,  # noqa: FBT002 (a check box)
+    bucket: BucketUrl = None,
+    queue: QueueUrl = None,
     recreate_queues: bool = False,  # noqa: FBT001, FBT002 (a check box)
 ) -> RepairAllReport:
-    """Repair one job, or with no id every job of the bucket. Twice: safe.
+    """Send a message again for every task that is not done, as after a queue was lost.
+
+    Safe to run at any time: a message too many does no harm, and nothing in the bucket is changed.
 
     Args:
-        job_id: The job; None: every job of the bucket.
-        bucket: gs://NAME or file:///PATH; None: the one that was set up.
-        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
-        recreate_queues: First delete the queues that do not work and make them anew; then every job is to be repaired,
-            those of other buckets on the same queue too.
+        job_id: The job's id; in a form, empty: every job of the bucket.
+        all_jobs: Every job of the bucket.
+        recreate_queues: First delete the RabbitMQ queues that do not work (no leader, other arguments) and make them
+            anew. For all jobs only, and to be done for every bucket that uses these queues.
     """
     settings = settings_from_environment()
     store = open_bucket_from_settings(settings, bucket or None)
     url = command_line.queue_url(queue) or settings.with_bucket(store.url).queue_url
+    if job_id and all_jobs:
+        raise BadInputError(f"Cannot repair job {job_id!r} and all jobs: name a job, or say --all.")
     if job_id:  # a form in the UI that is left empty gives ""
         if recreate_queues:
             raise BadInputError("Cannot make queues anew for one job: messages of all jobs lie in them. Use --all.")
@@ -51,27 +55,6 @@ def repair(
     recreated = recreate_broken_queues(url, ca_file=settings.queue_ca_file) if recreate_queues else []
     with closing(open_publisher_from_settings(settings, url)) as publisher:
         return replace(repair_jobs(store, publisher, find_jobs(store)), recreated_queues=recreated)
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "repair",
-        "Sends a message again for every task that is not done, as after a queue was lost. Safe to run at any time: a "
-        "message too many does no harm, and nothing in the bucket is changed.",
-    )
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("job_id", metavar="JOB", nargs="?", help="the job's id")
-    which.add_argument("--all", action="store_true", help="every job of the bucket")
-    parser.add_argument(
-        "--recreate-queues",
-        action="store_true",
-        help="first delete the RabbitMQ queues that do not work (no leader, other arguments) and make them anew; with "
-        "--all only, and to be done for every bucket that uses them",
-    )
-    command_line.add_bucket_option(parser)
-    command_line.add_queue_option(parser)
-    return parser.parse_args(arguments)
 
 
 def show(report: RepairAllReport) -> None:
@@ -93,19 +76,19 @@ def show_job(job: RepairReport) -> None:
     command_line.print_faults(job.faults)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    report = command_line.show_run(
-        repair,
-        None if options.all else job_id_from_text(options.job_id),
-        bucket=options.bucket,
-        queue=options.queue,
-        recreate_queues=options.recreate_queues,
-    )
-    command_line.print_json(report) if options.json else show(report)
-    has_faults = any(job.faults for job in report.jobs)
-    return command_line.FAILED if has_faults or report.skipped else command_line.DONE
+def has_faults(report: RepairAllReport) -> bool:
+    """Whether a task or a job could not be repaired."""
+    return bool(report.skipped) or any(job.faults for job in report.jobs)
+
+
+def run(job_id: str | None = None, *, all_jobs: bool = False, **options: Any) -> RepairAllReport:
+    """Repair what a command line names: unlike a form, an empty one is not taken for all jobs."""
+    if job_id is None and not all_jobs:
+        raise BadInputError("Cannot repair: name a JOB, or say --all for every job of the bucket.")
+    return command_line.show_run(repair, job_id=job_id, all_jobs=all_jobs, **options)
+
+
+main = Verb("repair", repair, show=show, is_failure=has_faults, run=run)
 
 
 if __name__ == "__main__":

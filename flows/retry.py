@@ -3,16 +3,13 @@
 failed -> requested, each by compare-and-swap; then one message for each.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 from contextlib import closing
-from typing import get_args
-
-from prefect import flow
-from pydantic import SecretStr
+from typing import Annotated
 
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, JobName, Positional, QueueUrl
+from flows.terminal.verb import Verb, thor_flow
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.operations.retry import RetryKind, RetryReport, retry_job
@@ -21,22 +18,20 @@ from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 
-@flow(name="thor-retry", flow_run_name="retry {job_id}", description="Have failed tasks of a job done again.")
+@thor_flow(name="thor-retry", flow_run_name="retry {job_id}")
 def retry(
-    job_id: str,
+    job_id: JobName,
     kind: RetryKind | None = None,
-    task_ids: tuple[str, ...] = (),
-    bucket: str | None = None,
-    queue: SecretStr | None = None,
+    task_ids: Annotated[tuple[str, ...], Positional("TASK...")] = (),
+    bucket: BucketUrl = None,
+    queue: QueueUrl = None,
 ) -> RetryReport:
-    """Make failed tasks requested again, and ring for them. Twice: safe.
+    """Have failed tasks of a job done again. Safe to run twice.
 
     Args:
-        job_id: The job.
-        kind: Only failures of this kind; None: all but cancelled. On a cancelled job, cancelled and all end that.
-        task_ids: Only these tasks; None: all that failed.
-        bucket: gs://NAME or file:///PATH; None: the one that was set up.
-        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
+        kind: Only failures of this kind. Default: all but cancelled. On a cancelled job, "cancelled" and "all" end the
+            cancellation.
+        task_ids: Only these tasks. Default: all that failed.
     """
     job = JobLayout(job_id_from_text(job_id))
     settings = settings_from_environment()
@@ -44,23 +39,6 @@ def retry(
     settings = settings.with_bucket(store.url)
     with closing(open_publisher_from_settings(settings, command_line.queue_url(queue))) as publisher:
         return retry_job(store, publisher, job, kind=kind, task_ids=task_ids)
-
-
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser("retry", "Has failed tasks of a job done again. Safe to run twice.")
-    command_line.add_job_argument(parser)
-    parser.add_argument("task_ids", metavar="TASK", nargs="*", help="only these tasks (default: all that failed)")
-    parser.add_argument(
-        "--kind",
-        choices=get_args(RetryKind),
-        help="only failures of this kind (default: all but cancelled). On a cancelled job, 'cancelled' and 'all' end "
-        "the cancellation",
-    )
-    command_line.add_bucket_option(parser)
-    command_line.add_queue_option(parser)
-    # Plainly parsed, TASK after an option would be refused: "none" has been taken for the tasks by then.
-    return parser.parse_intermixed_args(arguments)
 
 
 def show(report: RetryReport) -> None:
@@ -74,19 +52,7 @@ def show(report: RetryReport) -> None:
     command_line.print_faults(report.faults)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    report = command_line.show_run(
-        retry,
-        options.job_id,
-        kind=options.kind,
-        task_ids=tuple(options.task_ids),
-        bucket=options.bucket,
-        queue=options.queue,
-    )
-    command_line.print_json(report) if options.json else show(report)
-    return command_line.FAILED if report.faults else command_line.DONE
+main = Verb("retry", retry, show=show, is_failure=lambda report: bool(report.faults))
 
 
 if __name__ == "__main__":

@@ -3,50 +3,60 @@
 Not a flow: it prepares the server for them.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import httpx
+from prefect.settings import PREFECT_API_URL
+from pydantic import Field, SecretStr
 
 from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl, QueueUrl
+from flows.terminal.verb import Verb
 from tasks.broker.urls import scheme_of
 from tasks.errors import BadInputError, PrefectUnavailableError
 from tasks.prefect_setup import Step, Wanted, set_up
 from tasks.settings import Settings, settings_from_environment
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "setup",
-        "Makes on the Prefect server of PREFECT_API_URL what deployments need: work pools with their limits; blocks "
-        "for the bucket, its credentials and the queue's URL; an automation that marks dead flow runs as Crashed. "
-        "Safe to run again: what is there and right stays as it is, and an option that is not given changes nothing.",
-        epilog="Then: prefect --no-prompt deploy --all.",
-    )
-    command_line.add_bucket_option(parser)
-    command_line.add_queue_option(parser)
-    parser.add_argument(
-        "--service-account-file",
-        metavar="FILE",
-        type=Path,
-        help="key of a Google service account to keep in the credentials block (default: each machine's own)",
-    )
-    parser.add_argument(
-        "--most-workers", metavar="N", type=int, help="flow runs of workers at a time in a pool (default for a new: 16)"
-    )
-    options = parser.parse_args(arguments)
-    if options.most_workers is not None and options.most_workers < 1:
-        parser.error(f"--most-workers is {options.most_workers}: expected 1 or more")
-    return options
+def make_ready(
+    bucket: BucketUrl = None,
+    queue: QueueUrl = None,
+    service_account_file: Path | None = None,
+    most_workers: Annotated[int, Field(ge=1)] | None = None,
+) -> Sequence[Step]:
+    """Make on the Prefect server of PREFECT_API_URL what deployments need.
+
+    Work pools with their limits; blocks for the bucket, its credentials and the queue's URL; an automation that marks
+    dead flow runs as Crashed. Safe to run again: what is there and right stays as it is, and an option that is not
+    given changes nothing. Then: prefect --no-prompt deploy --all.
+
+    Args:
+        service_account_file: Key of a Google service account to keep in the credentials block. Default: each machine
+            has its own.
+        most_workers: Flow runs of workers at a time in a pool. Default for a new pool: 16.
+    """
+    wanted = wanted_from(settings_from_environment(), bucket, queue, service_account_file, most_workers)
+    url = command_line.require_prefect("set up Prefect")
+    try:
+        return set_up(wanted)
+    except httpx.HTTPError as error:
+        raise PrefectUnavailableError(
+            f"Cannot set up Prefect at {url}: {error}. Not everything was made; run this again."
+        ) from error
 
 
-def wanted_from(options: argparse.Namespace, settings: Settings) -> Wanted:
+def wanted_from(
+    settings: Settings,
+    bucket: str | None,
+    queue: SecretStr | None,
+    service_account_file: Path | None,
+    most_workers: int | None,
+) -> Wanted:
     """Return what is wanted, checked; what neither an option nor the environment says is None.
 
     Raises
@@ -54,17 +64,17 @@ def wanted_from(options: argparse.Namespace, settings: Settings) -> Wanted:
     BadInputError
         If a URL can't be understood, or the key file can't be read.
     """
-    bucket_url = options.bucket or settings.bucket
-    queue_url = command_line.queue_url(options.queue) or _queue_of(settings)
+    bucket_url = bucket or settings.bucket
+    queue_url = command_line.queue_url(queue) or _queue_of(settings)
     if queue_url is not None:
         scheme_of(queue_url)
     parts = urlsplit(bucket_url or "file:///")
     if not ((parts.scheme == "gs" and parts.netloc) or (parts.scheme == "file" and parts.path.startswith("/"))):
         raise BadInputError(f"Cannot use the bucket {bucket_url!r}: expected gs://NAME or file:///ABSOLUTE/PATH.")
-    key = None if options.service_account_file is None else read_key(options.service_account_file)
+    key = None if service_account_file is None else read_key(service_account_file)
     if key is not None and parts.scheme != "gs":
         raise BadInputError("Cannot keep a service account: --service-account-file needs --bucket gs://NAME beside it.")
-    return Wanted(bucket_url, queue_url, service_account=key, most_workers=options.most_workers)
+    return Wanted(bucket_url, queue_url, service_account=key, most_workers=most_workers)
 
 
 def _queue_of(settings: Settings) -> str | None:
@@ -87,25 +97,13 @@ def read_key(path: Path) -> Mapping[str, Any]:
     return key
 
 
-def show(steps: Sequence[Step], url: str) -> None:
+def show(steps: Sequence[Step]) -> None:
     """Tell a person what was done."""
     command_line.print_table(("what", "name", ""), [(step.what, step.name, step.verdict) for step in steps])
-    command_line.print_line(f"Prefect at {url} is ready. Next: prefect --no-prompt deploy --all")
+    command_line.print_line(f"Prefect at {PREFECT_API_URL.value()} is ready. Next: prefect --no-prompt deploy --all")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parse_arguments(arguments)
-    wanted = wanted_from(options, settings_from_environment())
-    url = command_line.require_prefect("set up Prefect")
-    try:
-        steps = set_up(wanted)
-    except httpx.HTTPError as error:
-        raise PrefectUnavailableError(
-            f"Cannot set up Prefect at {url}: {error}. Not everything was made; run this again."
-        ) from error
-    command_line.print_json(steps) if options.json else show(steps, url)
-    return command_line.DONE
+main = Verb("setup", make_ready, show=show)
 
 
 if __name__ == "__main__":

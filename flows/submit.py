@@ -3,30 +3,31 @@
 Without observations it runs the demo job. Whatever ends it, the same command with the same --job-id goes on.
 """
 
-import argparse
 import contextlib
 import contextvars
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow, runtime, tags
+from prefect import runtime, tags
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field, SecretStr
 
-from flows.collect import add_catalogue_option, bring_home, collect_options, home_of_results
+from flows.collect import bring_home, collect_options, home_of_results
 from flows.monitor import follow
 from flows.shown import job_show
 from flows.shown.cancelled_run import cancel_job_of_run
 from flows.shown.result_page import show_results
 from flows.terminal import command_line, summary
 from flows.terminal.local_processes import PrefectServer, local_workers, prefect_server
-from flows.terminal.reporter import reporter, reporter_for_terminal, use_reporter
-from flows.terminal.summary import JobOutcome
+from flows.terminal.reporter import reporter
+from flows.terminal.signature import BucketUrl, QueueUrl
+from flows.terminal.summary import JobOutcome, Submitted
+from flows.terminal.verb import Verb, thor_flow
 from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.bucket.store import Bucket
@@ -56,10 +57,9 @@ def run_name() -> str:
     return str(runtime.flow_run.parameters.get("job_id") or "new job")
 
 
-@flow(
+@thor_flow(
     name="thor-job",
     flow_run_name=run_name,
-    description="Submit a linking job, follow it, bring its results home.",
     on_cancellation=[cancel_job_of_run],
 )
 def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
@@ -73,27 +73,30 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     output: Path | None = None,
     workers: Annotated[int, Field(ge=0)] | None = None,
     wait: bool = True,  # noqa: FBT001, FBT002 (a check box)
-    bucket: str | None = None,
-    queue: SecretStr | None = None,
+    bucket: BucketUrl = None,
+    queue: QueueUrl = None,
 ) -> State[None]:
-    """Run a job from its inputs to its results.
+    """Submit a linking job, follow it, and bring its results home.
+
+    Without observations: the demo job, 28 real objects with JPL Horizons positions, on this machine alone. An
+    interrupted job goes on with the same command and its --job-id. Exit code 0: every task succeeded.
 
     Args:
-        job_id: Names the job; empty: a new id. The id of an interrupted job, with the same inputs, goes on with it.
-        observations: File of detections on the machine that runs this flow, in any of the formats of
-            docs/formats/observations.md; None: the demo, 28 real objects.
-        orbits: File of test orbits in any of the formats of docs/formats/test-orbits.md, one task each, or "auto":
-            chosen to cover the observed sky; None together with observations.
-        number: How many test orbits to choose with "auto"; None: as many as cover nine in ten objects of each group.
-        claim_observations: Leave out of later tasks the observations that earlier ones linked with confidence.
-        config: File of settings, csv of key,value; None: the defaults.
-        catalogue: File of orbits of known objects, in the form of test orbits; None: nothing is attributed.
-        output: Directory for the results on the machine that runs this flow; None: thor_output/JOB_ID.
-        workers: Workers to start on this machine and stop at the end; None: as many as cores on a sqlite queue, else
+        job_id: Names the job. Default: a new id from the time. The id of an interrupted job, with the same inputs, goes
+            on with it.
+        observations: File of detections, on the machine that runs this: THOR's csv, parquet, ADES, 80 columns
+            (docs/formats/observations.md).
+        orbits: File of test orbits, one task each: THOR's csv, elements, adam-core (docs/formats/test-orbits.md); or
+            "auto": chosen to cover the observed sky.
+        number: How many test orbits to choose with "auto". Default: as many as cover nine in ten objects of each group.
+        claim_observations: Leave out of later tasks the observations that earlier ones linked with confidence
+            (docs/test-orbits.md).
+        config: File of settings, csv of key,value. Default: the defaults of all settings.
+        output: Directory for the results, on the machine that runs this. Default: thor_output/JOB_ID.
+        workers: Workers to start on this machine and stop at the end. Default: as many as cores on a sqlite queue, else
             none.
-        wait: Follow the job and collect its results; otherwise it is only submitted.
-        bucket: gs://NAME or file:///PATH; None: the one that was set up.
-        queue: amqp://... or sqlite:///PATH; better left at None: what stands here is kept with the run, in the clear.
+        wait: Follow the job and collect its results; otherwise it is only submitted, and `flows.monitor` and
+            `flows.collect` go on.
     """
     # A form in the UI that is left empty gives "". A run that is tried again goes on with the job that it named.
     job_id = new_job_id(job_id or job_show.job_of_run(instrument.flow_run()))
@@ -210,102 +213,59 @@ def ended(watch: JobWatch, outcome: JobOutcome, *, was_cancelled: bool) -> State
     return Failed(message=message) if failed else Completed(message=message)
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = command_line.verb_parser(
-        "submit",
-        "Submits a linking job, follows it and brings its results home. Without --observations: the demo job, 28 real "
-        "objects with JPL Horizons positions, on this machine alone.",
-        epilog="An interrupted job goes on with the same command and its --job-id.",
-    )
-    parser.add_argument(
-        "--observations",
-        metavar="FILE",
-        type=Path,
-        help="detections: THOR's csv, parquet, ADES, 80 columns (docs/formats/observations.md)",
-    )
-    parser.add_argument(
-        "--orbits",
-        metavar="FILE",
-        type=Path,
-        help="test orbits: THOR's csv, elements, adam-core (docs/formats/test-orbits.md), or `auto`: chosen",
-    )
-    parser.add_argument("--number", metavar="N", type=int, help="test orbits to choose with `--orbits auto`")
-    parser.add_argument(
-        "--claim-observations",
-        action="store_true",
-        help="leave out of later tasks what earlier ones linked with confidence (docs/test-orbits.md)",
-    )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings, csv of key,value (default: defaults)")
-    parser.add_argument("--job-id", metavar="ID", help="names the job (default: a new one from the time)")
-    command_line.add_bucket_option(parser)
-    command_line.add_queue_option(parser)
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=int,
-        help="workers to start here and stop at the end (default: as many as cores on a sqlite queue, else 0)",
-    )
-    parser.add_argument("--no-wait", action="store_true", help="submit only; `flows.monitor` and `flows.collect` go on")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="where the results go (default: thor_output/JOB)")
-    add_catalogue_option(parser)
-    options = parser.parse_args(arguments)
-    if bool(options.observations) != bool(options.orbits):
-        parser.error("--observations and --orbits belong together: give both, or neither for the demo job")
-    if options.job_id == "":  # a variable of the shell that is not set; a new id would not be what was meant
-        parser.error("--job-id is empty: expected an id, or leave the option out for a new one")
-    if options.workers is not None and options.workers < 0:
-        parser.error(f"--workers is {options.workers}: expected 0 or more")
-    if options.no_wait and options.workers:
-        parser.error("--no-wait leaves at once, so it can start no --workers: use `python -m workers`")
-    if options.no_wait and (options.output or options.catalogue):
-        parser.error("--no-wait brings nothing home: give --output and --catalogue to `python -m flows.collect`")
-    return options
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that say nothing together. What is wrong with a single one is refused before.
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 only when every task succeeded."""
-    with command_line.sigterm_as_interrupt():
-        return submit(parse_arguments(arguments))
-
-
-def submit(options: argparse.Namespace) -> int:
-    """Submit the job that the options describe; return the exit code."""
-    use_reporter(reporter_for_terminal())
-    # Bad input ends here, before anything is started.
-    inputs_of(
-        options.observations,
-        options.orbits,
-        options.config,
-        options.number,
-        claim_observations=options.claim_observations,
-    )
-    collect_options(None, options.catalogue)
-    settings = settings_with(bucket=options.bucket, queue=options.queue)
-    if settings.gcs_bucket_block is None:  # a block may be in the Prefect that is not started yet
-        places_of(settings, options.bucket)
-    job_id = new_job_id(options.job_id, prefix="job" if options.observations else "demo")
-    if not options.no_wait:
-        require_writable(home_of_results(job_id, options.output))
-    try:
-        outcome, prefect = run_shown(
-            settings,
-            job_id=job_id,
-            observations=options.observations,
-            orbits=options.orbits,
-            config=options.config,
-            bucket=options.bucket,
-            queue=options.queue,
-            workers=options.workers,
-            output=options.output,
-            wait=not options.no_wait,
-            number=options.number,
-            catalogue=options.catalogue,
-            claim_observations=options.claim_observations,
+    Raises
+    ------
+    BadInputError
+        If they do.
+    """
+    wrong = {
+        "--observations and --orbits belong together: give both, or neither for the demo job": (
+            "observations" in options
         )
+        != ("orbits" in options),
+    }
+    if not options.get("wait", True):
+        wrong |= {
+            "--no-wait leaves at once, so it can start no --workers: use `python -m workers`": bool(
+                options.get("workers")
+            ),
+            "--no-wait brings nothing home: give --output and --catalogue to `python -m flows.collect`": (
+                "output" in options or "catalogue" in options
+            ),
+        }
+    for sentence, is_wrong in wrong.items():
+        if is_wrong:
+            raise BadInputError(f"Cannot submit a job: {sentence}.")
+
+
+def submit(**options: Any) -> Submitted:
+    """Submit the job that the options of a command line describe, and follow it."""
+    check_options(options)
+    with command_line.sigterm_as_interrupt():
+        return _submit(**options)
+
+
+def _submit(job_id: str = "", *, wait: bool = True, **options: Any) -> Submitted:
+    # Bad input ends here, before anything is started.
+    observations = options.get("observations")
+    claims = options.get("claim_observations", False)
+    inputs_of(observations, *map(options.get, ("orbits", "config", "number")), claim_observations=claims)
+    collect_options(None, options.get("catalogue"))
+    bucket = options.get("bucket")
+    settings = settings_with(bucket=bucket, queue=options.get("queue"))
+    if settings.gcs_bucket_block is None:  # a block may be in the Prefect that is not started yet
+        places_of(settings, bucket)
+    job_id = new_job_id(job_id, prefix="job" if observations else "demo")
+    if wait:
+        require_writable(home_of_results(job_id, options.get("output")))
+    try:
+        outcome, prefect = run_shown(settings, job_id=job_id, wait=wait, **options)
     except KeyboardInterrupt:
-        reporter().say(f"Interrupted. The job goes on with the same command and --job-id {job_id}.")
-        return command_line.INTERRUPTED
+        # Not "run the same command again": without the id it would submit another job.
+        raise KeyboardInterrupt(f"Interrupted. The job goes on with the same command and --job-id {job_id}.") from None
     except (BadInputError, EngineUnavailableError):
         raise
     except ThorQueueError:
@@ -313,9 +273,7 @@ def submit(options: argparse.Namespace) -> int:
         raise
     finally:
         reporter().close()
-    if outcome is None:
-        return summary.tell_submitted(job_id, as_json=options.json)
-    return summary.tell_outcome(outcome, prefect, as_json=options.json)
+    return Submitted(job_id, outcome, prefect)
 
 
 def run_shown(settings: Settings, **parameters: Any) -> tuple[JobOutcome | None, PrefectServer | None]:
@@ -342,6 +300,16 @@ def run_shown(settings: Settings, **parameters: Any) -> tuple[JobOutcome | None,
                 reporter().warn(f"Prefect fails, the work goes on unseen: {type(error).__name__}: {error}")
                 thor_job.fn(**parameters)
     return (outcomes[0] if outcomes else None), server
+
+
+main: Verb[Submitted] = Verb(
+    "submit",
+    thor_job,
+    show=summary.show,
+    document=summary.document_of,
+    is_failure=lambda submitted: submitted.has_failed,
+    run=submit,
+)
 
 
 if __name__ == "__main__":

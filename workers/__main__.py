@@ -1,16 +1,20 @@
 """`python -m workers`: take tasks from the queue and compute them, until told to leave."""
 
-import argparse
 import logging
 import os
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
+from cyclopts import Parameter
+from pydantic import Field
+
+from flows.terminal.signature import BucketUrl, CommandLine, QueueUrl
 from tasks.bootstrap import open_bucket_from_settings, open_consumer_from_settings
 from tasks.broker.urls import redacted_url
-from tasks.errors import ThorQueueError
+from tasks.errors import BadInputError, ThorQueueError
 from tasks.settings import Settings, settings_from_environment
 from workers.attempt_watch import Rhythm
 from workers.child_keeper import ChildCannotStartError
@@ -25,32 +29,44 @@ CHILD_COMMAND = (sys.executable, "-m", "workers.child")
 logger = logging.getLogger("workers")
 
 
-def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line. A queue's password belongs in THOR_QUEUE or THOR_QUEUE_FILE: others see command lines."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workers",
-        description="Takes linking tasks from the queue, computes them and puts the results in the bucket. "
-        "SIGTERM or Ctrl-C: finish the task and leave; twice: give it back and leave at once.",
-        epilog="Every THOR_* variable is described in tasks/settings.py; options win over it.",
-    )
-    parser.add_argument("--queue", metavar="URL", help="amqp://..., amqps://... or sqlite:///PATH")
-    parser.add_argument("--bucket", metavar="URL", help="gs://NAME or file:///PATH; tasks of any other are refused")
-    parser.add_argument("--idle-timeout", metavar="S", type=float, help="leave after so many seconds without a task")
-    parser.add_argument("--processes", metavar="N", type=int, default=1, help="workers on this machine (default: 1)")
-    parser.add_argument("--json", action="store_true", help="log lines as JSON objects, for a program to read")
-    parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
-    parsed = parser.parse_args(arguments)
-    if parsed.processes < 1:
-        parser.error(f"--processes is {parsed.processes}: expected 1 or more")
-    if parsed.idle_timeout is not None and parsed.idle_timeout < 0:
-        parser.error(f"--idle-timeout is {parsed.idle_timeout:g}: expected 0 or more seconds")
-    return parsed
+@dataclass(frozen=True)
+class Options:
+    """Take linking tasks from the queue, compute them, and put the results in the bucket.
+
+    SIGTERM or Ctrl-C: finish the task and leave; twice: give it back and leave at once. Every THOR_* variable is
+    described in tasks/settings.py; options win over it.
+
+    Args:
+        bucket: gs://NAME or file:///PATH; tasks of any other are refused. Default: THOR_BUCKET, or a directory in
+            THOR_HOME.
+        idle_timeout: Leave after this many seconds without a task. Default: never.
+        processes: Workers on this machine.
+        json: Write log lines as JSON objects, for a program to read.
+    """
+
+    queue: QueueUrl = None
+    bucket: BucketUrl = None
+    idle_timeout: Annotated[float | None, Field(ge=0), Parameter(metavar="SECONDS")] = None
+    processes: Annotated[int, Field(ge=1)] = 1
+    json: bool = False
+    #: The process with which this one dies: a fleet, or a flow run.
+    parent_pid: Annotated[int | None, Parameter(show=False)] = None
+
+
+COMMAND_LINE = CommandLine(Options, program="python -m workers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one worker, or a fleet; return the exit code: 0 left as asked, 1 could not work, 2 wrong settings."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = parse_arguments(given)
+    try:
+        parsed = COMMAND_LINE.parse(given)
+    except BadInputError as error:
+        print(error, file=sys.stderr)  # noqa: T201 (what a person reads)
+        return 2
+    if parsed is None:
+        return 0
+    options = Options(**parsed)
     worker = f"{socket.gethostname()}:{os.getpid()}"
     log_to_stderr(worker, as_json=options.json)
     if options.parent_pid is not None:
@@ -68,9 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _work(settings: Settings, options: argparse.Namespace, worker: str) -> None:
+def _work(settings: Settings, options: Options, worker: str) -> None:
     bucket = open_bucket_from_settings(settings, options.bucket or settings.bucket)
-    queue_url = options.queue or settings.with_bucket(bucket.url).queue_url
+    asked = None if options.queue is None else options.queue.get_secret_value()
+    queue_url = asked or settings.with_bucket(bucket.url).queue_url
     logger.info("Serving queue %s and bucket %s.", redacted_url(queue_url), bucket.url)
     warn_of_short_patience(options.idle_timeout, delay_seconds=settings.delay_seconds(queue_url))
     Supervisor(

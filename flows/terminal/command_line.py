@@ -1,11 +1,10 @@
-"""What every `python -m flows.<verb>` shares: options, exit codes, printing, and whether Prefect is shown the run.
+"""What every `python -m flows.<verb>` shares: exit codes, printing, and whether Prefect is shown the run.
 
 Exit codes: 0 done; 1 something failed or is wrong (the output says what, running again is safe); 2 a person's input is
 wrong, and nothing was changed. Tables go to standard output (drawn on a terminal, plain lines elsewhere), errors to
 standard error; with --json standard output is one JSON document and nothing else.
 """
 
-import argparse
 import contextlib
 import json
 import logging
@@ -38,38 +37,6 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
-
-
-def verb_parser(verb: str, description: str, *, epilog: str = "") -> argparse.ArgumentParser:
-    """Return a parser for `python -m flows.<verb>`, with --json."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m flows.{verb}",
-        description=description,
-        epilog=f"{epilog} Exit codes: 0 done, 1 something failed or is wrong, 2 wrong input and nothing was changed.",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    return parser
-
-
-def add_bucket_option(parser: argparse.ArgumentParser) -> None:
-    """Add --bucket."""
-    parser.add_argument("--bucket", metavar="URL", help="gs://NAME or file:///PATH (default: THOR_BUCKET)")
-
-
-def add_queue_option(parser: argparse.ArgumentParser) -> None:
-    """Add --queue. It parses to a secret, since the URL may hold a password that no log or UI should show."""
-    parser.add_argument(
-        "--queue",
-        metavar="URL",
-        type=SecretStr,
-        help="amqp://..., amqps://... or sqlite:///PATH (default: THOR_QUEUE; a URL with a password belongs there, or "
-        "in the file that THOR_QUEUE_FILE names, since others see command lines)",
-    )
-
-
-def add_job_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the positional JOB."""
-    parser.add_argument("job_id", metavar="JOB", help="the job's id")
 
 
 def queue_url(queue: SecretStr | None) -> str | None:
@@ -146,8 +113,8 @@ def exit_code_of(command: Callable[[], int]) -> int:
     except ThorQueueError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return FAILED
-    except KeyboardInterrupt:
-        print("Interrupted. Running the same command again completes it.", file=sys.stderr)  # noqa: T201
+    except KeyboardInterrupt as error:
+        print(str(error) or "Interrupted. Running the same command again completes it.", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has left (as `head` does); the interpreter's own last flush must not complain.

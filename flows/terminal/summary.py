@@ -37,25 +37,35 @@ class JobOutcome:
         return all(task.status.state == "succeeded" for task in self.results.tasks)
 
 
-def tell_submitted(job_id: str, *, as_json: bool) -> int:
-    """Tell how to go on with a job that was only submitted; return the exit code."""
-    if as_json:
-        command_line.print_json({"job_id": job_id})
-    else:
-        command_line.print_line(f"Job {job_id} is submitted.")
-        command_line.print_line(f"Follow it: python -m flows.monitor {job_id}")
-        command_line.print_line(f"Results:   python -m flows.collect {job_id} --output DIR")
-    return command_line.DONE
+@dataclass(frozen=True)
+class Submitted:
+    """What a command that submits a job has to tell."""
+
+    job_id: str
+    #: None: it was only submitted.
+    outcome: JobOutcome | None
+    #: The Prefect server that shows it; None: none.
+    server: PrefectServer | None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a task failed."""
+        return self.outcome is not None and not self.outcome.all_succeeded
 
 
-def tell_outcome(outcome: JobOutcome, server: PrefectServer | None, *, as_json: bool) -> int:
-    """Tell what came of a job; return the exit code."""
-    report = report_of(outcome)
-    if as_json:
-        command_line.print_json(report)
-    else:
-        _print_report(report, server)
-    return command_line.DONE if outcome.all_succeeded else command_line.FAILED
+def document_of(submitted: Submitted) -> dict[str, Any]:
+    """Return what is told about a job, for programs."""
+    return {"job_id": submitted.job_id} if submitted.outcome is None else report_of(submitted.outcome)
+
+
+def show(submitted: Submitted) -> None:
+    """Tell a person what came of a job, or how to go on with one that was only submitted."""
+    if submitted.outcome is not None:
+        _print_report(report_of(submitted.outcome), submitted.server)
+        return
+    command_line.print_line(f"Job {submitted.job_id} is submitted.")
+    command_line.print_line(f"Follow it: python -m flows.monitor {submitted.job_id}")
+    command_line.print_line(f"Results:   python -m flows.collect {submitted.job_id} --output DIR")
 
 
 def report_of(outcome: JobOutcome) -> dict[str, Any]:

@@ -55,6 +55,8 @@ class JobReport:
     progress: JobProgress
     watched_seconds: float
     tasks: list[TaskReport]
+    #: The states that a table for people is asked to show; none: every one.
+    shown_states: tuple[State, ...] = ()
 
     @property
     def stalled(self) -> list[TaskReport]:

@@ -11,7 +11,7 @@ from flows.terminal import local_processes
 from flows.terminal.local_processes import LocalWorkers, prefect_server
 from tasks.settings import Settings, environment_with
 from tests.services.processes import wait_until
-from workers.__main__ import parse_arguments
+from workers.__main__ import COMMAND_LINE
 
 PROJECT = Path(__file__).parents[2]
 WORKER = """
@@ -56,7 +56,7 @@ def test_workers_with_nothing_to_do_stay_as_long_as_the_job(tmp_path, monkeypatc
     with local_processes.local_workers(2, Settings(home=tmp_path), "gs://bucket"):
         pass
 
-    assert [parse_arguments(command[3:]).idle_timeout for command in commands] == [None]
+    assert [COMMAND_LINE.parse(command[3:]).get("idle_timeout") for command in commands] == [None]
 
 
 COMMAND = """

@@ -104,12 +104,12 @@ def test_a_catalogue_of_ones_own_is_a_file_of_orbits(survey, observations, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--number", "0"], "number is 0: expected 1 or more"),
-        (["--coverage", "1.5"], "coverage is 1.5"),
-        (["--window-days", "-1"], "window is -1.0 days"),
-        (["--field-radius", "0"], "field radius is 0.0 deg"),
+        (["--number", "0"], "--number is 0: expected 1 or more"),
+        (["--coverage", "1.5"], "--coverage is 1.5: expected at most 1"),
+        (["--window-days", "-1"], "--window-days is -1.0: expected more than 0"),
+        (["--field-radius", "0"], "--field-radius is 0.0: expected more than 0"),
         (["--window-days", "0.5"], "No object of the population could be found"),
-        (["--groups", "vulcans"], "invalid choice: 'vulcans'"),
+        (["--groups", "vulcans"], 'Invalid value "vulcans" for --groups'),
         (["--population", "nowhere.csv"], "there is no such file"),
     ],
 )

@@ -48,7 +48,7 @@ def test_named_tasks_come_after_the_job_and_its_options_where_people_put_them(pl
     [
         (["nobody"], "Cannot find job 'nobody'"),
         (["../up"], "Cannot use job id '../up'"),
-        (["survey-07", "--kind", "sad"], "invalid choice: 'sad'"),
+        (["survey-07", "--kind", "sad"], 'Invalid value "sad" for --kind'),
         (["survey-07", "z"], "has no such task"),
         (["survey-07"], "it is cancelled"),
         ([], "JOB"),

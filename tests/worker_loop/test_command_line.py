@@ -15,7 +15,7 @@ import pytest
 from tasks.broker.urls import redacted
 from tasks.settings import Settings, settings_from_environment
 from tests.services.processes import wait_until
-from workers.__main__ import CHILD_COMMAND, habits_from_settings, main, parse_arguments, warn_of_short_patience
+from workers.__main__ import CHILD_COMMAND, habits_from_settings, main, warn_of_short_patience
 from workers.logs import about, log_on, log_to_stderr
 from workers.shutdown import Shutdown
 
@@ -53,10 +53,7 @@ while True:
 
 @pytest.mark.parametrize("arguments", [["--processes", "0"], ["--idle-timeout", "-1"], ["--nonsense"]])
 def test_wrong_options_end_with_exit_code_two(arguments, capsys):
-    with pytest.raises(SystemExit) as ending:
-        parse_arguments(arguments)
-
-    assert ending.value.code == 2
+    assert main(arguments) == 2
     assert "usage: python -m workers" in capsys.readouterr().err
 
 
