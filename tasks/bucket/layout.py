@@ -8,6 +8,9 @@ from tasks.errors import BadInputError
 from tasks.records.ids import JobId, TaskId, is_safe_id
 
 JOBS_PREFIX = "thor_jobs/v1/"
+ERROR_SUFFIX = ".error.txt"
+"""Of the object beside a table below `incoming/` that says why it was refused."""
+
 INCOMING_PREFIX = "incoming/"
 """Here people put tables of observations that are to become jobs by themselves."""
 INTAKES_PREFIX = f"{JOBS_PREFIX}incoming/"
@@ -33,7 +36,7 @@ def error_of_table(name: str) -> str | None:
 
     None: the table's own name is so long that no object may be called that.
     """
-    beside = f"{name}.error.txt"
+    beside = f"{name}{ERROR_SUFFIX}"
     return beside if is_object_name(beside) else None
 
 

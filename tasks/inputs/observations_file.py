@@ -11,18 +11,21 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from tasks.errors import BadInputError
+from tasks.inputs.file_content import START_BYTES, is_parquet, is_xml, looks_like, root_of_xml
 from tasks.inputs.readers.ades_psv import PsvSource, is_ades_psv
-from tasks.inputs.readers.ades_xml import XmlSource, is_ades_xml
+from tasks.inputs.readers.ades_xml import ROOT, XmlSource
 from tasks.inputs.readers.blocks import Source
 from tasks.inputs.readers.csv_blocks import CsvSource
 from tasks.inputs.readers.detections import THOR_COLUMNS, Detections, ObservationColumns
 from tasks.inputs.readers.obs80 import Obs80Source, is_obs80
 from tasks.inputs.readers.parquet_blocks import ParquetSource
 from tasks.inputs.readers.reading import Reading
-from tasks.inputs.table_file import PARQUET_SUFFIXES, open_file
+from tasks.inputs.table_file import open_file
 
-START_BYTES = 4096
-"""So much of a file tells its format."""
+EXPECTED = (
+    "Expected a csv or parquet table, ADES (PSV or XML), the Minor Planet Center's 80 columns or adam-core's "
+    "PointSourceDetections; any of them may be packed (gzip, bzip2, xz, zstd, lz4, zip)"
+)
 
 
 @dataclass(frozen=True)
@@ -48,24 +51,39 @@ def opened_observations(path: Path, form: ObservationsFormat = ObservationsForma
         If it can't be read.
     """
     with open_file(path) as file:
-        if path.suffix.lower() in PARQUET_SUFFIXES:
-            source: Source = ParquetSource(path, form.columns, form.exposures)
-        else:
-            source = source_of_text(file, str(path), form.columns)
-        yield Reading(source, fills_uncertainties=form.fills_uncertainties)
+        yield Reading(_source(file, path, form), fills_uncertainties=form.fills_uncertainties)
 
 
-def source_of_text(file: BinaryIO, name: str, columns: ObservationColumns) -> Source:
-    """Return the reader for a file of text, by how it begins."""
-    start = file.read(START_BYTES)
-    if is_ades_psv(start) or is_ades_xml(start):
-        _refuse_mapping(dataclasses.replace(columns, object_id=THOR_COLUMNS.object_id), name=name)
-        kind = PsvSource if is_ades_psv(start) else XmlSource
-        return kind(file, name, columns.object_id)
+def _source(file: BinaryIO, path: Path, form: ObservationsFormat) -> Source:
+    """Return the reader for a file, by what is in it."""
+    start, name, columns = file.read(START_BYTES), str(path), form.columns
+    if is_parquet(start):
+        is_as_it_lies = isinstance(getattr(file, "raw", None), io.FileIO)
+        return ParquetSource(path, columns, form.exposures, None if is_as_it_lies else file)
+    stranger = looks_like(start)
+    if stranger is not None:
+        raise BadInputError(f"Cannot read {name}: it looks like {stranger}. {EXPECTED}.")
+    if is_xml(start):
+        return _ades(XmlSource, _ades_root(file, name), name, columns)
+    if is_ades_psv(start):
+        return _ades(PsvSource, file, name, columns)
     if is_obs80(start):
         _refuse_mapping(columns, name=name)
         return Obs80Source(file, name)
     return CsvSource(file, name, columns)
+
+
+def _ades_root(file: BinaryIO, name: str) -> BinaryIO:
+    root = root_of_xml(file, name)
+    if root != ROOT:
+        known = {"html": "a page of HTML", "VOTABLE": "a VOTable"}.get(root, f"XML whose first element is <{root}>")
+        raise BadInputError(f"Cannot read {name}: it looks like {known}. {EXPECTED}.")
+    return file
+
+
+def _ades(kind: type[PsvSource] | type[XmlSource], file: BinaryIO, name: str, columns: ObservationColumns) -> Source:
+    _refuse_mapping(dataclasses.replace(columns, object_id=THOR_COLUMNS.object_id), name=name)
+    return kind(file, name, columns.object_id)
 
 
 def read_detections(

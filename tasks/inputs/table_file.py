@@ -16,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 
 from tasks.errors import BadInputError
+from tasks.inputs.csv_parsing import reason_of_arrow, text_columns
+from tasks.inputs.file_content import START_BYTES, is_parquet, is_xml, looks_like, unpacked
 
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+NO_NUMBER = r"(?i)^(nan|null|none|na|n/a|<na>|masked|-+)$"
+"""What programs write for a number that is not there."""
 
 LONGEST_VALUE = 200
 """So much of a value that is wrong is told."""
@@ -88,8 +90,11 @@ class TableFile:
         require_rows(self.name, len(self.table))
 
     def has(self, name: str) -> bool:
-        """Whether the column is there."""
-        return name in self.table.column_names
+        """Whether the column is there; a file that has it twice is refused."""
+        is_there = name in self.table.column_names
+        if is_there:
+            require_names(self.name, self.table.column_names, [name])
+        return is_there
 
     def without_first_row(self) -> "TableFile":
         """Return the same file from its second row on."""
@@ -110,7 +115,7 @@ class TableFile:
     def strings(self, name: str) -> pa.Array:
         """Return a column as text, as it stands in the file; null and empty are both null."""
         self.checks.begin()
-        column = _whole(self.table[name])
+        column = whole_column(self.table[name])
         if pa.types.is_floating(column.type) and column.is_null(nan_is_null=True).true_count == len(column):
             column = pa.nulls(len(column))  # pandas has no other type for a column without values
         if not pa.types.is_string(column.type):
@@ -128,7 +133,7 @@ class TableFile:
 
     def lists(self, name: str) -> pa.Array:
         """Return a column of lists of numbers; null: no list."""
-        column = _whole(self.table[name])
+        column = whole_column(self.table[name])
         kind = column.type
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
         if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
@@ -149,11 +154,12 @@ class TableFile:
         self._require_float64(name)
         column = self._floats(name)
         self.refuse_rows(name, pc.is_null(column), allowed.expected)
-        return self._in_range(name, column, allowed)
+        return self.in_range(name, column, allowed)
 
     def numbers_or_null(self, name: str, allowed: Range) -> pa.Array:
-        """Return a column as floats in range; null, empty and NaN all mean that there is no value."""
-        return self._in_range(name, self._floats(name), allowed)
+        """Return a column as floats in range; null, empty, NaN and infinity all mean that there is none."""
+        column = self._floats(name)
+        return self.in_range(name, pc.if_else(pc.is_inf(column), pa.scalar(None, pa.float64()), column), allowed)
 
     def refuse_rows(self, name: str, wrong: pa.Array, expected: str) -> None:
         """Refuse the file when any row of the column is marked as wrong (null: not wrong)."""
@@ -187,7 +193,7 @@ class TableFile:
 
     def _floats(self, name: str) -> pa.Array:
         self.checks.begin()
-        column = _whole(self.table[name])
+        column = whole_column(self.table[name])
         column = self._parsed(name, column) if pa.types.is_string(column.type) else self._cast_to_float(name, column)
         return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
 
@@ -204,11 +210,12 @@ class TableFile:
             return _without_empty(column).cast(pa.float64())
         except pa.ArrowInvalid:
             text = _without_empty(pc.utf8_trim_whitespace(column))  # takes longer than all the rest, and few need it
+        text = pc.if_else(pc.match_substring_regex(text, NO_NUMBER), pa.scalar(None, pa.string()), text)
         try:
             return text.cast(pa.float64())
         except pa.ArrowInvalid:
             row = _first_that_is_no_number(text)
-            raise self.error(name, row, text[row].as_py(), "a number") from None
+            raise self.error(name, row, text[row].as_py(), "a number, with a decimal point if any") from None
 
     def _cast_to_float(self, name: str, column: pa.Array) -> pa.Array:
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
@@ -218,7 +225,8 @@ class TableFile:
             )
         return column.cast(pa.float64(), safe=False)  # a whole number of more than 53 bits loses its last ones
 
-    def _in_range(self, name: str, column: pa.Array, allowed: Range) -> pa.Array:
+    def in_range(self, name: str, column: pa.Array, allowed: Range) -> pa.Array:
+        """Return the numbers of a column; refuse the file when one is out of range."""
         below = pc.less(column, allowed.low) if allowed.low_is_in else pc.less_equal(column, allowed.low)
         above = pc.greater(column, allowed.high) if allowed.high_is_in else pc.greater_equal(column, allowed.high)
         infinite = pc.is_inf(column)
@@ -228,14 +236,20 @@ class TableFile:
 
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading; raises BadInputError when it is not there or, also in the block, cannot be read."""
+    """Open a file for reading, unpacked and as UTF-8 (see `file_content.unpacked`).
+
+    Raises
+    ------
+    BadInputError
+        If it is not there or, also in the block, can't be read.
+    """
     if path.is_dir():
         raise BadInputError(f"Cannot read {path}: it is a directory. Expected a file.")
     if not path.is_file():
         raise BadInputError(f"Cannot read {path}: there is no such file. Check the path.")
     try:
         with path.open("rb") as file:
-            yield file
+            yield unpacked(file, str(path))
     except OSError as error:
         raise BadInputError(f"Cannot read {path}: {error}. Expected a csv or parquet table.") from error
 
@@ -280,14 +294,17 @@ def read_table_file(path: Path) -> TableFile:
 
 
 def table_from_bytes(body: bytes, *, name: str) -> TableFile:
-    """Parse the bytes of an object: parquet when its name says so, else csv.
+    """Parse the bytes of an object: parquet when they begin so, else csv.
 
     Raises
     ------
     BadInputError
         If it is not a table.
     """
-    if Path(name).suffix.lower() not in PARQUET_SUFFIXES:
+    if not is_parquet(body):
+        stranger = "XML" if is_xml(body[:START_BYTES]) else looks_like(body[:START_BYTES])
+        if stranger is not None:
+            raise BadInputError(f"Cannot read {name}: it looks like {stranger}. Expected a csv or parquet table.")
         return csv_from_bytes(body, name=name)
     try:
         table = plain(pyarrow.parquet.read_table(pa.BufferReader(body)))
@@ -307,10 +324,12 @@ def csv_from_bytes(body: bytes, *, name: str) -> TableFile:
         If it is empty, not UTF-8, or a row has more or fewer fields than the header.
     """
     try:
-        return TableFile(name, _text_columns(body))
+        return TableFile(name, text_columns(body))
     except (pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
-        reason = str(error).removeprefix("CSV parse error: ").splitlines()[0].rstrip(".")
-        raise BadInputError(f"Cannot read {name}: {reason}. Expected a csv table, UTF-8, with a header.") from error
+        reason = reason_of_arrow(error)
+        raise BadInputError(
+            f"Cannot read {name}: {reason}. Expected a csv table, UTF-8, with a header (row 1 is the next)."
+        ) from error
 
 
 def require_unique(file: TableFile, name: str, column: pa.Array) -> None:
@@ -323,22 +342,6 @@ def require_unique(file: TableFile, name: str, column: pa.Array) -> None:
         many = f"; {np.sum(counts > 1)} ids are repeated" if np.sum(counts > 1) > 1 else ""
         expected = f"an id of its own ({file.place_of(int(first))} has the same{many})"
         raise file.error(name, int(second), column[int(second)].as_py(), expected)
-
-
-def _text_columns(body: bytes) -> pa.Table:
-    header, _, rows = body.lstrip(b"\r\n").partition(b"\n")
-    names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r")]), [])
-    if not names:
-        raise pa.ArrowInvalid("it is empty")
-    if not rows:
-        return pa.Table.from_arrays([pa.array([], pa.string()) for _ in names], names)
-    options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-    try:
-        return pyarrow.csv.read_csv(pa.py_buffer(body), convert_options=options)
-    except pa.ArrowInvalid:
-        # One thread knows the number of the row that is wrong, and says it.
-        one_thread = pyarrow.csv.ReadOptions(use_threads=False)
-        return pyarrow.csv.read_csv(pa.py_buffer(body), read_options=one_thread, convert_options=options)
 
 
 def plain(table: pa.Table) -> pa.Table:
@@ -378,7 +381,8 @@ def _without_empty(column: pa.Array) -> pa.Array:
     return pc.if_else(empty, pa.scalar(None, pa.string()), column) if pc.any(empty).as_py() else column
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
+def whole_column(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column in one piece."""
     whole = column.combine_chunks()
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 

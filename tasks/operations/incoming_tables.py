@@ -10,20 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tasks.bucket.content import Body, ScratchFile, blocks_of, content_of
-from tasks.bucket.layout import INCOMING_PREFIX
+from tasks.bucket.layout import ERROR_SUFFIX, INCOMING_PREFIX
 from tasks.bucket.store import Bucket, ObjectInfo
 from tasks.errors import BadInputError, ObjectNotFoundError
 from tasks.inputs import job_inputs as inputs
 from tasks.inputs.config_file import read_config
 from tasks.inputs.job_inputs import InputFiles, JobInputs
-from tasks.inputs.table_file import PARQUET_SUFFIXES
 
 ORBITS = "orbits"
 CONFIG = "config"
-"""File names, without their ending, that are no observations."""
-TABLE_SUFFIXES = (".csv", *sorted(PARQUET_SUFFIXES))
-OBSERVATIONS_SUFFIXES = (*TABLE_SUFFIXES, ".psv", ".xml", ".obs")
-"""Tables, ADES as PSV and XML, and 80 columns."""
+"""File names, without their endings, that are no observations."""
+TABLE_SUFFIXES = (".csv", ".parquet", ".pq")
+PACKED_SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
+ORBITS_SUFFIXES = tuple(f"{table}{packed}" for packed in PACKED_SUFFIXES for table in TABLE_SUFFIXES)
+CONFIG_SUFFIXES = (".csv",)
+
+NO_TABLES = (".md", ".log", ".html", ".pdf", ".png", ".svg", ".part", ".tmp")
+"""Endings of what people put beside their tables. Whatever else lies there is looked at: no ending tells a format."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ def find_tables(listed: Sequence[ObjectInfo]) -> list[IncomingTable]:
         IncomingTable(
             name=info.name,
             generation=info.generation,
-            orbits=_nearest(names, info.name, ORBITS, TABLE_SUFFIXES),
-            config=_nearest(names, info.name, CONFIG, (".csv",)),
+            orbits=_nearest(names, info.name, ORBITS, ORBITS_SUFFIXES),
+            config=_nearest(names, info.name, CONFIG, CONFIG_SUFFIXES),
         )
         for info in sorted(listed, key=lambda info: info.name)
         if _is_observations(info.name)
@@ -119,8 +122,10 @@ class TableChangedError(Exception):
 
 
 def _is_observations(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in OBSERVATIONS_SUFFIXES and path.stem.lower() not in {ORBITS, CONFIG}
+    """Tell whether an object is to be read as observations; what it is its content tells."""
+    file = PurePosixPath(name).name.lower()
+    is_other = file.startswith((".", "readme")) or file.endswith((*NO_TABLES, ERROR_SUFFIX))
+    return not is_other and file.partition(".")[0] not in {ORBITS, CONFIG, "exposures"}
 
 
 def _nearest(names: set[str], table: str, stem: str, suffixes: Sequence[str]) -> str | None:

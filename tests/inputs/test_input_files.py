@@ -77,7 +77,18 @@ BAD_OBSERVATIONS = {
         lines(OBSERVATIONS_HEADER, GOOD_OBSERVATION, "b,60000,10h,20,1e-5,1e-5,070"),
         ["'RA_deg', row 2 is '10h'", "a number"],
     ),
-    "RA of 360": (lines(OBSERVATIONS_HEADER, "a,60000,360,20,1e-5,1e-5,070"), ["'RA_deg', row 1 is '360'", "[0, 360)"]),
+    "RA above 360": (
+        lines(OBSERVATIONS_HEADER, "a,60000,360.1,20,1e-5,1e-5,070"),
+        ["'RA_deg', row 1 is '360.1'", "[0, 360)"],
+    ),
+    "sexagesimal RA": (
+        lines(OBSERVATIONS_HEADER, "a,60000,10:20:30.5,20,1e-5,1e-5,070"),
+        ["'RA_deg', row 1 is '10:20:30.5'", "columns.ra_unit,hours"],
+    ),
+    "decimal comma": (
+        lines(OBSERVATIONS_HEADER, "a,60000,1,20,1e-5,1e-5,070").replace(",", ";").replace(";1;", ";1,5;"),
+        ["'RA_deg', row 1 is '1,5'", "with a decimal point"],
+    ),
     "RA below 0": (lines(OBSERVATIONS_HEADER, "a,60000,-0.1,20,1e-5,1e-5,070"), ["'RA_deg', row 1 is '-0.1'"]),
     "Dec above 90": (lines(OBSERVATIONS_HEADER, "a,60000,1,90.1,1e-5,1e-5,070"), ["'Dec_deg'", "[-90, 90]"]),
     "NaN": (lines(OBSERVATIONS_HEADER, "a,60000,NaN,20,1e-5,1e-5,070"), ["'RA_deg', row 1 is 'NaN'"]),
@@ -92,7 +103,7 @@ BAD_OBSERVATIONS = {
         lines(OBSERVATIONS_HEADER, "a,60000,1,20,1e-5,1.5,070"),
         ["'Dec_sigma_deg', row 1 is '1.5'", "at most 1"],
     ),
-    "sigma of 0": (lines(OBSERVATIONS_HEADER, "a,60000,1,20,0,1e-5,070"), ["'RA_sigma_deg'", "more than 0"]),
+    "negative sigma": (lines(OBSERVATIONS_HEADER, "a,60000,1,20,-0.1,1e-5,070"), ["'RA_sigma_deg'", "more than 0"]),
     "unknown observatory": (
         lines(OBSERVATIONS_HEADER, GOOD_OBSERVATION, "b,60000,1,20,1e-5,1e-5,70"),
         ["'observatory_code', row 2 is '70'", "Minor Planet Center"],
@@ -105,10 +116,16 @@ BAD_OBSERVATIONS = {
     ),
     "too few fields": (
         lines(OBSERVATIONS_HEADER, GOOD_OBSERVATION, "b,60000"),
-        ["Row #3", "Expected 7 columns, got 2"],
+        ["row 2 has 2 fields, expected 7"],
     ),
-    "not UTF-8": (OBSERVATIONS_HEADER.encode() + b"\n\xff,60000,1,20,1e-5,1e-5,070\n", ["UTF-8"]),
-    "UTF-16": (lines(OBSERVATIONS_HEADER, GOOD_OBSERVATION).encode("utf-16"), ["UTF-8"]),
+    "not UTF-8": (
+        lines(OBSERVATIONS_HEADER, GOOD_OBSERVATION).encode() + b"\xe9,60000,1,20,1e-5,1e-5,070\n",
+        ["column 'obs_id', row 2 is '\\\\xe9'", "expected UTF-8"],
+    ),
+    "optional column twice": (
+        lines(f"{OBSERVATIONS_HEADER},mag,mag", f"{GOOD_OBSERVATION},1,2"),
+        ["'mag' is there 2 times"],
+    ),
 }
 
 

@@ -90,6 +90,10 @@ def filled(*tables, orbits=ORBITS):
             ("incoming/x/y/a.CSV", "incoming/x/config.csv", "incoming/x/z/orbits.csv", "incoming/orbits.pq"),
             {"incoming/x/y/a.CSV": ("incoming/orbits.pq", "incoming/x/config.csv")},
         ),
+        (
+            ("incoming/a.parq", "incoming/b.psv.gz", "incoming/c", "incoming/orbits.csv.gz"),
+            dict.fromkeys(("incoming/a.parq", "incoming/b.psv.gz", "incoming/c"), ("incoming/orbits.csv.gz", None)),
+        ),
         (("incoming/a.csv.error.txt", "incoming/README", "incoming/a.csv.tmp", "incoming/Orbits.csv"), {}),
     ],
 )

@@ -41,6 +41,7 @@ LONGEST_LINE_TOLD = 80
 
 def is_ades_psv(start: bytes) -> bool:
     """Tell whether a file that begins with these bytes is ADES PSV, perhaps without its first line, `# version=`."""
+    start = start.removeprefix(UTF8_MARK)
     if FIRST_LINE.match(start):
         return True
     lines = (line for line in start.split(b"\n") if line.strip() and not line.lstrip().startswith((b"#", b"!")))

@@ -1,6 +1,5 @@
 """ADES as XML: `<optical>` elements of `<obsData>`, with the station of `<obsContext>` where they name none."""
 
-import re
 from collections.abc import Container, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from tasks.inputs.readers.blocks import Block
 from tasks.inputs.readers.detections import THOR_COLUMNS
 from tasks.inputs.table_file import TableFile
 
-FIRST_ELEMENT = re.compile(rb"<ades[\s>]")
+ROOT = "ades"
+"""The first element, in whatever namespace."""
 
 OTHER_OBSERVATIONS = ("radar", "offset", "occultation", "radarResidual", "opticalResidual")
 """Elements beside `<optical>` that hold an observation: not detections with a position of their own."""
@@ -24,11 +24,6 @@ OTHER_OBSERVATIONS = ("radar", "offset", "occultation", "radarResidual", "optica
 BLOCK_ROWS = 20_000
 
 Observation = dict[str, str]
-
-
-def is_ades_xml(start: bytes) -> bool:
-    """Tell whether a file that begins with these bytes is ADES XML."""
-    return start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and FIRST_ELEMENT.search(start) is not None
 
 
 @dataclass(frozen=True)
@@ -86,6 +81,7 @@ def observations_of_xml(file: BinaryIO) -> Iterator[Observation]:
     # Expat expands no external entities and limits the others.
     for event, element in ET.iterparse(file, ("start", "end")):  # noqa: S314
         if event == "start":
+            element.tag = element.tag.rpartition("}")[2]  # without its namespace
             opened.append(element)
             station = "" if element.tag == "obsBlock" else station
             continue

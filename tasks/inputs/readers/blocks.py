@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 
 from tasks.inputs.readers.detections import ObservationColumns, detections_of_block
+from tasks.inputs.readers.measurements import Blanked
 from tasks.inputs.table_file import TableFile
 
 AHEAD = 4
@@ -31,8 +32,14 @@ class Block:
     #: Gives the file its columns; may refuse it.
     prepare: Callable[[TableFile], TableFile] = lambda file: file
 
-    def detections(self) -> pa.Table:
-        """Return the rows of `tables.OBSERVATIONS`; raises BadInputError for the first thing that is wrong."""
+    def detections(self) -> tuple[pa.Table, Blanked]:
+        """Return the rows of `tables.OBSERVATIONS`, and the values that were taken for none.
+
+        Raises
+        ------
+        BadInputError
+            For the first thing that is wrong.
+        """
         return detections_of_block(self.prepare(self.file), self.columns)
 
 

@@ -1,8 +1,9 @@
-"""A csv with a header in blocks, every column text."""
+"""A csv with a header in blocks, every column text. Columns may stand between semicolons, tabs or bars as well."""
 
+import contextlib
 import csv
 import functools
-import re
+import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.csv
 
+from tasks.engines.tables import OBSERVATIONS
 from tasks.errors import BadInputError
+from tasks.inputs.csv_parsing import delimiter_of, reason_of_arrow
 from tasks.inputs.readers.blocks import Block, in_order
 from tasks.inputs.readers.detections import ObservationColumns
 from tasks.inputs.readers.row_blocks import (
@@ -23,10 +26,18 @@ from tasks.inputs.readers.row_blocks import (
     last_row_end,
     row_blocks,
 )
-from tasks.inputs.table_file import TableFile, require_names
+from tasks.inputs.table_file import LONGEST_VALUE, TableFile, require_names
 
-ROW_NUMBER = re.compile(r"\bRow #(\d+)")
-"""As Arrow tells the place of an error."""
+COMMENT = b"#"
+"""Lines that begin so are none of a table where they stand before its header."""
+
+
+class NotTextError(Exception):
+    """A value that is not UTF-8. `row` counts from 1 in its block."""
+
+    def __init__(self, row: int, column: str, found: str) -> None:
+        super().__init__(row, column, found)
+        self.row, self.column, self.found = row, column, found
 
 
 @dataclass(frozen=True)
@@ -42,44 +53,60 @@ class CsvSource:
 
     def blocks(self, pool: Executor) -> Iterator[Block]:
         """Yield the rows in blocks; see `Source`."""
-        pieces = self._pieces()
+        delimiter = self._to_header()
+        pieces = row_blocks(
+            self.file,
+            block_bytes=self.block_bytes,
+            last_end=functools.partial(last_row_end, delimiter=delimiter),
+            first_end=functools.partial(first_row_end, delimiter=delimiter),
+            longest_row_bytes=self.longest_row_bytes,
+        )
         try:
             head = next(pieces, b"")
         except LongRowError:
             raise self._too_long("the first row") from None
-        end = first_row_end(head) or len(head)
-        names = self._names(head[:end])
+        end = first_row_end(head, delimiter=delimiter) or len(head)
+        names = self._names(head[:end], delimiter)
         require_names(self.name, names, self.columns.required)
-        yield from self._parsed(pool, names, _chained(head[end:], pieces))
+        yield from self._parsed(pool, names, delimiter, _chained(head[end:], pieces))
 
-    def _pieces(self) -> Iterator[bytes]:
-        """Yield blocks of whole rows, without what may stand before the header: a mark of UTF-8, empty lines."""
+    def _to_header(self) -> bytes:
+        """Go to the header, past what may stand before it (a mark of UTF-8, empty lines, comments); tell the delimiter.
+
+        A header may begin with # itself.
+        """
         self.file.seek(0)
         if self.file.read(len(UTF8_MARK)) != UTF8_MARK:
             self.file.seek(0)
-        while (character := self.file.read(1)) in {b"\r", b"\n"}:
-            pass
-        self.file.seek(-len(character), 1)
-        return row_blocks(
-            self.file,
-            block_bytes=self.block_bytes,
-            last_end=last_row_end,
-            first_end=first_row_end,
-            longest_row_bytes=self.longest_row_bytes,
-        )
+        while True:
+            place = self.file.tell()
+            line = self.file.readline(self.longest_row_bytes)
+            bare = line.lstrip(COMMENT + b" \t")
+            is_comment = line.startswith(COMMENT) and not set(self.columns.required) <= set(_fields(bare))
+            if line and (is_comment or not line.strip(b"\r\n")):
+                continue
+            self.file.seek(place + (len(line) - len(bare) if line.startswith(COMMENT) else 0))
+            return delimiter_of(line.decode(errors="replace")).encode()
 
-    def _names(self, header: bytes) -> list[str]:
+    def _names(self, header: bytes, delimiter: bytes) -> list[str]:
         try:
-            names = next(csv.reader([header.decode().rstrip("\r\n")]), [])
+            text = header.decode().rstrip("\r\n")
+            names = [each.strip() for each in next(csv.reader([text], delimiter=delimiter.decode()), [])]
         except (UnicodeDecodeError, csv.Error) as error:
-            raise self._unreadable(str(error)) from error
+            raise self._unreadable(f"its header: {error}") from error
         if not names:
             raise self._unreadable("it is empty")
+        if not set(names) & {*self.columns.required, *OBSERVATIONS.names}:
+            raise BadInputError(
+                f"Cannot read {self.name}: it is neither ADES nor the Minor Planet Center's 80 columns nor parquet, "
+                f"and a csv without any of the columns that are expected: its first line is {text[:LONGEST_VALUE]!r}. "
+                f"Expected {', '.join(self.columns.required)}; the config's keys columns.* may name others."
+            )
         return names
 
-    def _parsed(self, pool: Executor, names: list[str], pieces: Iterable[bytes]) -> Iterator[Block]:
+    def _parsed(self, pool: Executor, names: list[str], delimiter: bytes, pieces: Iterable[bytes]) -> Iterator[Block]:
         n_rows = 0
-        tables = in_order(pool, functools.partial(_text_columns, names), pieces)
+        tables = in_order(pool, functools.partial(_text_columns, names, delimiter), pieces)
         while True:
             try:
                 table = next(tables)
@@ -87,11 +114,13 @@ class CsvSource:
                 return
             except LongRowError:
                 raise self._too_long(f"a row below row {n_rows}") from None
-            except (pa.ArrowException, UnicodeDecodeError) as error:
-                reason = str(error).removeprefix("CSV parse error: ").splitlines()[0]
-                # Arrow counts the header as the first row.
-                place = functools.partial(_moved, by=n_rows + 1)
-                raise self._unreadable(ROW_NUMBER.sub(place, reason)) from error
+            except NotTextError as error:
+                raise BadInputError(
+                    f"Cannot read {self.name}: column {error.column!r}, row {error.row + n_rows} is {error.found}, "
+                    "expected UTF-8. Rows count from 1 after the header. Save the file as UTF-8 and submit again."
+                ) from error
+            except pa.ArrowException as error:
+                raise self._unreadable(reason_of_arrow(error, rows_before=n_rows)) from error
             yield Block(TableFile(self.name, table, rows_before=n_rows), self.columns, len(table))
             n_rows += len(table)
 
@@ -101,8 +130,14 @@ class CsvSource:
         )
 
     def _unreadable(self, reason: str) -> BadInputError:
-        reason = reason.rstrip(".")
-        return BadInputError(f"Cannot read {self.name}: {reason}. Expected a csv table, UTF-8, with a header.")
+        return BadInputError(
+            f"Cannot read {self.name}: {reason}. Expected a csv table, UTF-8, with a header (row 1 is the next)."
+        )
+
+
+def _fields(line: bytes) -> list[str]:
+    text = line.decode(errors="replace").rstrip("\r\n")
+    return [each.strip() for each in next(csv.reader([text], delimiter=delimiter_of(text)), [])]
 
 
 def _chained(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
@@ -111,19 +146,33 @@ def _chained(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
     yield from others
 
 
-def _moved(found: re.Match[str], *, by: int) -> str:
-    return f"Row #{int(found[1]) + by}"
-
-
-def _text_columns(names: list[str], rows: bytes) -> pa.Table:
+def _text_columns(names: list[str], delimiter: bytes, rows: bytes) -> pa.Table:
     """Parse rows, in one thread and in one piece: then Arrow knows their numbers, and where quotes begin and end."""
     if not rows.strip(b"\r\n"):
         return pa.Table.from_arrays([pa.array([], pa.string()) for _ in names], names)
-    return pyarrow.csv.read_csv(
-        pa.py_buffer(rows),
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(rows) + 1, column_names=names),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
-    )
+    try:
+        return pyarrow.csv.read_csv(
+            pa.py_buffer(rows),
+            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(rows) + 1, column_names=names),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=delimiter.decode()),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        wrong = _first_that_is_no_text(names, delimiter, rows)
+        raise wrong or error from error
+
+
+def _first_that_is_no_text(names: list[str], delimiter: bytes, rows: bytes) -> NotTextError | None:
+    text = io.StringIO(rows.decode("latin-1"), newline="")  # each byte a character
+    with contextlib.suppress(csv.Error):  # what it says of quotes is not what Arrow said
+        filled = (row for row in csv.reader(text, delimiter=delimiter.decode()) if row)
+        for number, row in enumerate(filled, 1):
+            for column, value in zip(names, row, strict=False):
+                body = value.encode("latin-1")
+                try:
+                    body.decode()
+                except UnicodeDecodeError:
+                    return NotTextError(number, column, repr(body.decode(errors="backslashreplace")[:LONGEST_VALUE]))
+    return None

@@ -1,11 +1,11 @@
 """What a reader gives, and the columns of a file from which it is made."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,13 +14,27 @@ from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
 from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
 from tasks.inputs.observatories import located_observatory_codes
+from tasks.inputs.readers.measurements import (
+    Blanked,
+    is_sexagesimal,
+    magnitudes,
+    text_or_null,
+    values_of_sexagesimal,
+    without_sigma_sentinels,
+    wrapped,
+)
 from tasks.inputs.readers.times import TimeFormat, mjd_utc_of
-from tasks.inputs.table_file import ANY_NUMBER, Range, TableFile
+from tasks.inputs.table_file import ANY_NUMBER, Range, TableFile, whole_column
 
-RA_HOURS = Range(0, 24, "hours in [0, 24)", high_is_in=False)
-RA_DEG = Range(0, 360, "degrees in [0, 360)", high_is_in=False)
+RA_HOURS = Range(0, 24, "hours in [0, 24)")
+RA_DEG = Range(0, 360, "degrees in [0, 360)")
+"""A full turn is 0: what is so near to it that a float can't tell is rounded to it."""
 DEC_DEG = Range(-90, 90, "degrees in [-90, 90]")
-MAG_SIGMA = Range(0, np.inf, "a number of at least 0", high_is_in=False)
+
+SEXAGESIMAL_RA = (
+    "degrees in [0, 360), not sexagesimal, of which nobody knows whether it is hours or degrees (if hours: put "
+    "columns.ra_unit,hours in the config)"
+)
 
 AngleUnit = Literal["deg", "hours"]
 SigmaUnit = Literal["deg", "arcsec"]
@@ -126,33 +140,35 @@ def columns_from_items(items: Mapping[str, str], *, name: str) -> ObservationCol
     return dataclasses.replace(THOR_COLUMNS, **items)  # type: ignore[arg-type] # checked against the choices above
 
 
-def detections_of_block(file: TableFile, columns: ObservationColumns = THOR_COLUMNS) -> pa.Table:
+def detections_of_block(file: TableFile, columns: ObservationColumns = THOR_COLUMNS) -> tuple[pa.Table, Blanked]:
     """Return the rows of `tables.OBSERVATIONS` that these columns of a file hold; others are left out, but the truth.
 
-    Everything is checked that can be seen in these rows alone: not whether an id is there a second time.
+    Everything is checked that can be seen in these rows alone: not whether an id is there a second time. Beside them
+    the optional values that were taken for none, since they are no measurements.
 
     Raises
     ------
     BadInputError
         For the first thing that is wrong.
     """
+    blanked: Blanked = Counter()
     found = {
         "obs_id": file.required_strings(columns.obs_id) if columns.obs_id else made_ids(file),
         "mjd_utc": mjd_utc_of(file, columns.time, columns.time_format, columns.time_scale),
         "RA_deg": _right_ascensions(file, columns),
-        "Dec_deg": file.numbers(columns.dec, DEC_DEG),
-        "RA_sigma_deg": _sigmas(file, columns.ra_sigma, columns.sigma_unit),
-        "Dec_sigma_deg": _sigmas(file, columns.dec_sigma, columns.sigma_unit),
+        "Dec_deg": _declinations(file, columns),
+        "RA_sigma_deg": _sigmas(file, columns.ra_sigma, columns.sigma_unit, blanked),
+        "Dec_sigma_deg": _sigmas(file, columns.dec_sigma, columns.sigma_unit, blanked),
         "observatory_code": _observatories(file, columns),
-        "mag": _optional_numbers(file, columns.mag, ANY_NUMBER),
-        "mag_sigma": _optional_numbers(file, columns.mag_sigma, MAG_SIGMA),
+        **_magnitudes(file, columns, blanked),
         "filter": _optional_strings(file, columns.filter),
         "exposure_id": _optional_strings(file, columns.exposure_id),
         "night_id": _optional_strings(file, columns.night_id),
     }
     table = pa.table(found, schema=OBSERVATIONS)
-    has_truth = columns.object_id and file.has(columns.object_id)
-    return table.append_column(OBJECT_ID, file.strings(columns.object_id)) if has_truth else table
+    if columns.object_id and file.has(columns.object_id):
+        table = table.append_column(OBJECT_ID, _optional_strings(file, columns.object_id))
+    return table, blanked
 
 
 def made_ids(file: TableFile) -> pa.Array:
@@ -165,19 +181,46 @@ def made_ids(file: TableFile) -> pa.Array:
 
 def _right_ascensions(file: TableFile, columns: ObservationColumns) -> pa.Array:
     if columns.ra_unit == "hours":
-        return pc.multiply(file.numbers(columns.ra, RA_HOURS), 15.0)
-    return file.numbers(columns.ra, RA_DEG)
+        hours = _with_sexagesimal(file, columns.ra).numbers(columns.ra, RA_HOURS)
+        return wrapped(pc.multiply(hours, 15.0), 360.0)
+    if pa.types.is_string(file.table[columns.ra].type):
+        text = whole_column(file.table[columns.ra])
+        file.refuse_rows(columns.ra, is_sexagesimal(text), SEXAGESIMAL_RA)
+    return wrapped(file.numbers(columns.ra, RA_DEG), 360.0)
 
 
-def _sigmas(file: TableFile, name: str, unit: SigmaUnit) -> pa.Array:
+def _declinations(file: TableFile, columns: ObservationColumns) -> pa.Array:
+    return _with_sexagesimal(file, columns.dec).numbers(columns.dec, DEC_DEG)
+
+
+def _with_sexagesimal(file: TableFile, name: str) -> TableFile:
+    """Return the file with numbers in place of the sexagesimal texts of a column, if it has any."""
+    column = whole_column(file.table[name])
+    if not pa.types.is_string(column.type) or not pc.any(is_sexagesimal(column)).as_py():
+        return file
+    values = values_of_sexagesimal(column).cast(pa.string())
+    meant = pc.if_else(pc.is_null(values), column, values)
+    return replace(file, table=file.table.set_column(file.table.column_names.index(name), name, meant))
+
+
+def _sigmas(file: TableFile, name: str, unit: SigmaUnit, blanked: Blanked) -> pa.Array:
     if not name:
         return pa.nulls(len(file.table), pa.float64())
     scale = DEG_PER_SIGMA_UNIT[unit]
     most = LARGEST_SIGMA_DEG / scale
     said = {"deg": "degrees", "arcsec": "arcseconds"}[unit]
     allowed = Range(0, most, f"{said}, more than 0 and at most {most:g}", low_is_in=False)
-    values = file.numbers_or_null(name, allowed)
+    values = without_sigma_sentinels(name, file.numbers_or_null(name, ANY_NUMBER), blanked)
+    values = file.in_range(name, values, allowed)
     return values if unit == "deg" else pc.multiply(values, scale)
+
+
+def _magnitudes(file: TableFile, columns: ObservationColumns, blanked: Blanked) -> dict[str, pa.Array]:
+    mag, sigma, none = magnitudes(
+        _optional_numbers(file, columns.mag, ANY_NUMBER), _optional_numbers(file, columns.mag_sigma, ANY_NUMBER)
+    )
+    blanked.update(none)
+    return {"mag": mag, "mag_sigma": sigma}
 
 
 def _observatories(file: TableFile, columns: ObservationColumns) -> pa.Array:
@@ -189,7 +232,7 @@ def _observatories(file: TableFile, columns: ObservationColumns) -> pa.Array:
                 f"Cannot use {file.name}: 'columns.observatory' is {columns.observatory!r}, expected {expected}."
             )
         return pa.array([columns.observatory] * len(file.table), pa.string())
-    codes = file.required_strings(columns.observatory_code)
+    codes = pc.utf8_trim_whitespace(file.required_strings(columns.observatory_code))
     unknown = [code for code in codes.unique().to_pylist() if code not in known]
     file.refuse_rows(columns.observatory_code, pc.is_in(codes, pa.array(unknown, pa.string())), expected)
     return codes
@@ -202,4 +245,6 @@ def _optional_numbers(file: TableFile, name: str, allowed: Range) -> pa.Array:
 
 
 def _optional_strings(file: TableFile, name: str) -> pa.Array:
-    return file.strings(name) if name and file.has(name) else pa.nulls(len(file.table), pa.string())
+    if not name or not file.has(name):
+        return pa.nulls(len(file.table), pa.string())
+    return text_or_null(file.strings(name))

@@ -18,7 +18,8 @@ from tasks.errors import BadInputError
 from tasks.inputs.observatories import located_observatory_codes
 from tasks.inputs.readers.blocks import Block
 from tasks.inputs.readers.detections import ObservationColumns
-from tasks.inputs.readers.row_blocks import BLOCK_BYTES, LongRowError, row_blocks
+from tasks.inputs.readers.row_blocks import BLOCK_BYTES, UTF8_MARK, LongRowError, row_blocks
+from tasks.inputs.readers.times import YEARS
 from tasks.inputs.table_file import TableFile
 
 LENGTH = 80
@@ -36,13 +37,21 @@ MOVING_OBSERVERS = {
 REPLACED = "Xx"
 """Marks in column 15 of discovery observations that were replaced by better ones."""
 
-TIME = re.compile(r"(\d{4}) (\d\d) (\d\d(?:\.\d*)?) *")
-RA = re.compile(r"(\d\d) (\d\d(?:\.\d*)?)(?: (\d\d(?:\.\d*)?))? *")
-DEC = re.compile(r"([+-]\d\d) (\d\d(?:\.\d*)?)(?: (\d\d(?:\.\d*)?))? *")
+TIME = re.compile(r"(\d{4}) ([ \d]\d) ([ \d]\d(?:\.\d*)?) *")
+RA = re.compile(r"([ \d]\d) ([ \d]\d(?:\.\d*)?)(?: ([ \d]\d(?:\.\d*)?))? *")
+DEC = re.compile(r"([+-][ \d]\d) ([ \d]\d(?:\.\d*)?)(?: ([ \d]\d(?:\.\d*)?))? *")
+"""Blanks may stand where others write zeros."""
+
 MAGNITUDE = re.compile(r" *(\d{1,2}(?:\.\d*)?) *")
 
-OF_LINE = re.compile(rb"[^\r\n]{14}[^\r\n]\d{4} \d\d \d\d")
+OF_LINE = re.compile(rb"^[^\r\n]{15}\d{4} [ \d]\d [ \d]\d[ .]", re.MULTILINE)
 """What the beginning of a line of 80 columns looks like."""
+
+HEADER_LINE = re.compile(r"(?:COD|CON|OBS|MEA|TEL|NET|BND|COM|NUM|ACK|AC2)(?: .*)?")
+"""What observers write before their lines: who observed with what."""
+
+FIRST_LINES = 5
+"""One of so many lines of a file without a header must look like an observation."""
 
 COLUMNS = ObservationColumns(obs_id="", ra_sigma="", dec_sigma="", exposure_id="", night_id="", object_id="")
 
@@ -66,7 +75,10 @@ class Observation(NamedTuple):
 
 def is_obs80(start: bytes) -> bool:
     """Tell whether a file that begins with these bytes has the Minor Planet Center's 80 columns."""
-    return OF_LINE.match(start.lstrip(b"\r\n")) is not None
+    lines = [line for line in start.removeprefix(UTF8_MARK).splitlines() if line.strip()]
+    has_header = bool(lines) and HEADER_LINE.fullmatch(lines[0].decode(errors="replace").rstrip()) is not None
+    first = lines if has_header else lines[:FIRST_LINES]
+    return any(OF_LINE.match(line) for line in first) or (has_header and len(lines) > 1 and b"," not in lines[0])
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ class Obs80Source:
         first_line = 1
         try:
             for piece in row_blocks(self.file, block_bytes=self.block_bytes):
-                lines = piece.decode("ascii", "surrogateescape").splitlines()
+                lines = piece.removeprefix(UTF8_MARK).decode("ascii", "surrogateescape").splitlines()
                 yield self._block(lines, first_line)
                 first_line += len(lines)
         except LongRowError:
@@ -100,7 +112,7 @@ class Obs80Source:
         return Block(
             TableFile(self.name, _table(observations), numbers),
             COLUMNS,
-            n_read=len(lines),
+            n_read=len(observations) + left_out,
             left_out={"were replaced by others": left_out},
         )
 
@@ -108,11 +120,13 @@ class Obs80Source:
 def _observations(lines: list[str], name: str, first_line: int) -> Iterator[Observation]:
     known = located_observatory_codes()
     for number, line in enumerate(lines, first_line):
-        if not line.strip():
+        if not line.strip() or _is_header(line):
             continue
         if not line.isascii():
+            column = next(place for place, each in enumerate(line, 1) if not each.isascii())
             raise BadInputError(
-                f"Cannot read {name}: line {number} is {line[:LENGTH]!r}. Expected lines of {LENGTH} ASCII characters."
+                f"Cannot read {name}: line {number}, column {column} is no ASCII character in {line[:LENGTH]!r}. "
+                f"Expected lines of {LENGTH} ASCII characters."
             )
         if len(line.rstrip()) != LENGTH:
             raise BadInputError(
@@ -138,9 +152,13 @@ def _observations(lines: list[str], name: str, first_line: int) -> Iterator[Obse
         )
 
 
+def _is_header(line: str) -> bool:
+    return HEADER_LINE.fullmatch(line.rstrip()) is not None and OF_LINE.match(line.encode(errors="replace")) is None
+
+
 def _mjd_utc(name: str, number: int, line: str) -> float:
     found = TIME.fullmatch(line[15:32])
-    expected = "a time such as 2026 11 25.12345, years 1962 to 2099"
+    expected = f"a time such as 2026 11 25.12345, {YEARS}"
     if found is None:
         raise _error(name, number, line, (16, 32), expected)
     year, month, day = int(found[1]), int(found[2]), float(found[3])
@@ -162,8 +180,8 @@ def _angle(name: str, number: int, line: str, place: tuple[int, int], pattern: r
         raise _error(name, number, line, place, expected)
     whole, minutes, seconds = abs(int(found[1])), float(found[2]), float(found[3] or 0.0)
     value = whole + minutes / 60.0 + seconds / 3600.0
-    is_outside = value >= limit if pattern is RA else value > limit
-    if minutes >= 60.0 or seconds >= 60.0 or is_outside:  # noqa: PLR2004 (sixty minutes, sixty seconds)
+    # Sixty seconds are what rounding writes.
+    if minutes >= 60.0 or seconds > 60.0 or value > limit:  # noqa: PLR2004
         raise _error(name, number, line, place, expected)
     return -value if found[1].startswith("-") else value
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -38,6 +39,8 @@ class ParquetSource:
     columns: ObservationColumns
     #: File of adam-core's `Exposures`; None: beside the detections.
     exposures: Path | None = None
+    #: Where its bytes are, when the file at `path` is a packed one.
+    file: BinaryIO | None = None
     block_rows: int = BLOCK_ROWS
     unit: str = "rows"
 
@@ -61,7 +64,7 @@ class ParquetSource:
 
     def _opened(self) -> tuple[pyarrow.parquet.ParquetFile, pa.Schema]:
         try:
-            file = pyarrow.parquet.ParquetFile(self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+            file = pyarrow.parquet.ParquetFile(self.file or self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)
             return file, file.schema_arrow
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tasks.errors import BadInputError
 from tasks.inputs.readers.blocks import Block, Source, in_order
+from tasks.inputs.readers.measurements import Blanked, notes_of
 from tasks.inputs.readers.uncertainties import Filled, fill_uncertainties
 from tasks.inputs.readers.unique_ids import Hashes, hashes_of_ids, require_unique_ids
 from tasks.inputs.table_file import WrongValueError, require_rows
@@ -57,6 +58,7 @@ class _Checked(Generic[Result]):
     result: Result | None = None
     hashes: Hashes | None = None
     filled: Filled = field(default_factory=Filled)
+    blanked: Blanked = field(default_factory=Counter)
     error: BadInputError | None = None
 
 
@@ -81,6 +83,7 @@ class Reading:
         """
         faults, filled = Faults(), Filled()
         n_read, left_out = 0, Counter[str]()
+        blanked: Blanked = Counter()
         hashes: list[Hashes] = []
         with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
             check = functools.partial(_checked, work, self._fills_uncertainties)
@@ -89,6 +92,7 @@ class Reading:
                 n_read += each.block.n_read
                 left_out.update(each.block.left_out)
                 filled.add(each.filled)
+                blanked.update(each.blanked)
                 if each.error is not None:
                     faults.add(each.block.file.checks.begun, each.error)
                 if each.hashes is not None:
@@ -109,6 +113,7 @@ class Reading:
                 for why, count in left_out.items()
                 if count
             ),
+            *notes_of(blanked, self.n_rows),
             *filled.notes(self.n_rows),
         )
 
@@ -121,10 +126,10 @@ def _checked(work: Callable[[pa.Table], Result], fills_uncertainties: bool, bloc
     if not len(block.file.table):
         return _Checked(block)
     try:
-        table = block.detections()
+        table, blanked = block.detections()
     except BadInputError as error:
         return _Checked(block, error=error)
     ids = table["obs_id"].combine_chunks()
     hashes = hashes_of_ids(ids) if block.columns.obs_id else None
     table, filled = fill_uncertainties(table) if fills_uncertainties else (table, Filled())
-    return _Checked(block, work(table), hashes, filled)
+    return _Checked(block, work(table), hashes, filled, blanked)

@@ -1,5 +1,6 @@
 """Cuts a csv, or any file of lines, into blocks that end where a row ends. No row is parsed here."""
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -17,13 +18,27 @@ UTF8_MARK = b"\xef\xbb\xbf"
 RowEnd = Callable[[bytes], int]
 """Where the last (or the first) whole row of some bytes ends, which begin where a row begins; 0: none does."""
 
-_FIELD = rb'(?:"(?:[^"]|"")*+"[^,\r\n]*+|[^",\r\n][^,\r\n]*+|(?=[,\r\n]))'
-_ROW = rb"(?:" + _FIELD + rb"(?:," + _FIELD + rb")*+(?:\r\n|\r(?!\Z)|\n))"
-_FIRST_ROW = re.compile(_ROW)
-_WHOLE_ROWS = re.compile(_ROW + rb"*+")
 _QUOTE = ord('"')
 _LINE_END = ord("\n")
-_BEFORE_A_QUOTE = np.frombuffer(b',\r\n"', dtype=np.uint8)
+
+
+@functools.lru_cache
+def _row_patterns(delimiter: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return what the first row of a csv looks like, and what all whole rows do."""
+    between = re.escape(delimiter)
+    field = (
+        rb'(?:"(?:[^"]|"")*+"[^'
+        + between
+        + rb'\r\n]*+|[^"'
+        + between
+        + rb"\r\n][^"
+        + between
+        + rb"\r\n]*+|(?=["
+        + between
+        + rb"\r\n]))"
+    )
+    row = rb"(?:" + field + rb"(?:" + between + field + rb")*+(?:\r\n|\r(?!\Z)|\n))"
+    return re.compile(row), re.compile(row + rb"*+")
 
 
 class LongRowError(Exception):
@@ -40,25 +55,25 @@ def first_line_end(data: bytes) -> int:
     return data.find(b"\n") + 1
 
 
-def last_row_end(data: bytes) -> int:
+def last_row_end(data: bytes, *, delimiter: bytes = b",") -> int:
     """Return where the last whole row of a csv ends: not at a line's end between quotes."""
     if b'"' not in data:
         return last_line_end(data)
     quotes, lines = _quotes_and_lines(data)
-    if not _counting_tells(data, quotes):
-        found = _WHOLE_ROWS.match(data)
+    if not _counting_tells(data, quotes, delimiter):
+        found = _row_patterns(delimiter)[1].match(data)
         return found.end() if found else 0
     outside = lines[np.searchsorted(quotes, lines) % 2 == 0]
     return int(outside[-1]) + 1 if len(outside) else 0
 
 
-def first_row_end(data: bytes) -> int:
+def first_row_end(data: bytes, *, delimiter: bytes = b",") -> int:
     """Return where the first whole row of a csv ends."""
     if b'"' not in data:
         return first_line_end(data)
     quotes, lines = _quotes_and_lines(data)
-    if not _counting_tells(data, quotes):
-        found = _FIRST_ROW.match(data)
+    if not _counting_tells(data, quotes, delimiter):
+        found = _row_patterns(delimiter)[0].match(data)
         return found.end() if found else 0
     outside = lines[np.searchsorted(quotes, lines) % 2 == 0]
     return int(outside[0]) + 1 if len(outside) else 0
@@ -69,14 +84,14 @@ def _quotes_and_lines(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(characters == _QUOTE), np.flatnonzero(characters == _LINE_END)
 
 
-def _counting_tells(data: bytes, quotes: np.ndarray) -> bool:
+def _counting_tells(data: bytes, quotes: np.ndarray, delimiter: bytes) -> bool:
     """Tell whether every other quote opens a field (or doubles the one before), so that counting them tells which do.
 
     A quote within a field that has none at its beginning is only a character.
     """
     opening = quotes[::2]
     before = np.frombuffer(data, dtype=np.uint8)[opening[opening > 0] - 1]
-    return bool(np.all(np.isin(before, _BEFORE_A_QUOTE)))
+    return bool(np.all(np.isin(before, np.frombuffer(delimiter + b'\r\n"', dtype=np.uint8))))
 
 
 def row_blocks(

@@ -15,19 +15,25 @@ TimeFormat = Literal["mjd", "jd", "iso"]
 FIRST_MJD, LAST_MJD = EARLIEST_MJD_UTC + 1.0, LATEST_MJD_UTC - 1.0
 """What an engine takes, a day within: other time scales are a minute from UTC."""
 
-MJD_UTC = Range(FIRST_MJD, LAST_MJD, "an MJD between 37686 and 88068 (years 1962 to 2099; not a Julian date)")
+YEARS = "years 1962 to 2099: the Earth's orientation is not tabulated before, so leave earlier rows out"
+
+MJD_UTC = Range(FIRST_MJD, LAST_MJD, f"an MJD between 37686 and 88068 (not a Julian date; {YEARS})")
 
 JD_OF_MJD_0 = 2400000.5
 
 JD = Range(
     FIRST_MJD + JD_OF_MJD_0,
     LAST_MJD + JD_OF_MJD_0,
-    "a Julian date between 2437686.5 and 2488068.5 (years 1962 to 2099)",
+    f"a Julian date between 2437686.5 and 2488068.5 ({YEARS})",
 )
 
 ISO_EXPECTED = "a time such as 2026-11-25T03:04:05.678Z"
 
 ISO_PATTERN = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z?$"
+
+LEAP_SECOND = r"^(\d{4}-(?:06-30|12-31)[T ]23:59:)60(?:\.\d*)?$"
+LAST_MOMENT = r"\1" + "59.999999999"
+"""A leap second has no MJD in UTC: what is in one is at the last moment before it, at most a second early."""
 
 MJD_OF_UNIX_0 = 40587
 
@@ -59,7 +65,7 @@ def _mjd_of_iso(file: TableFile, name: str) -> pa.Array:
         raise file.error(name, 0, file.table[name][0].as_py(), f"text: {ISO_EXPECTED}")
     text = pc.utf8_trim_whitespace(file.required_strings(name))
     file.refuse_rows(name, pc.invert(pc.match_substring_regex(text, ISO_PATTERN)), ISO_EXPECTED)
-    bare = pc.utf8_rtrim(text, characters="Z")
+    bare = pc.replace_substring_regex(pc.utf8_rtrim(text, characters="Z"), LEAP_SECOND, LAST_MOMENT)
     file.checks.begin()
     try:
         instants = bare.cast(pa.timestamp("ns"))
@@ -71,7 +77,7 @@ def _mjd_of_iso(file: TableFile, name: str) -> pa.Array:
     days, rest = np.divmod(nanoseconds, NANOSECONDS_PER_DAY)
     mjd = pa.array(days + MJD_OF_UNIX_0 + rest / NANOSECONDS_PER_DAY)
     outside = pc.or_(pc.less(mjd, FIRST_MJD), pc.greater(mjd, LAST_MJD))
-    file.refuse_rows(name, outside, "a time in the years 1962 to 2099")
+    file.refuse_rows(name, outside, f"a time in the {YEARS}")
     return mjd
 
 

@@ -265,7 +265,7 @@ def test_wrong_rows_of_all_blocks_are_counted():
 def test_a_row_with_too_few_fields_is_told_by_its_number():
     body = numbered(50).replace(b"id41,60000.5,", b"id41,")
 
-    assert "Row #43: Expected 9 columns, got 8" in outcome(csv_source(body, 300))
+    assert "row 42 has 8 fields, expected 9" in outcome(csv_source(body, 300))
 
 
 def test_an_id_that_is_repeated_far_below_is_told_with_both_rows():
