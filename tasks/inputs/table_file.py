@@ -7,7 +7,7 @@ Nothing is guessed: an id that looks like a number stays a string.
 import contextlib
 import csv
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ import pyarrow.parquet
 from tasks.errors import BadInputError
 from tasks.inputs.csv_parsing import reason_of_arrow, text_columns
 from tasks.inputs.file_content import START_BYTES, is_parquet, is_xml, looks_like, unpacked
+from tasks.inputs.plain_table import plain
 
 NO_NUMBER = r"(?i)^(nan|null|none|na|n/a|<na>|masked|-+)$"
 """What programs write for a number that is not there."""
@@ -342,33 +343,6 @@ def require_unique(file: TableFile, name: str, column: pa.Array) -> None:
         many = f"; {np.sum(counts > 1)} ids are repeated" if np.sum(counts > 1) > 1 else ""
         expected = f"an id of its own ({file.place_of(int(first))} has the same{many})"
         raise file.error(name, int(second), column[int(second)].as_py(), expected)
-
-
-def plain(table: pa.Table) -> pa.Table:
-    """Return the table with dictionary-encoded and long text columns as plain text.
-
-    The metadata stays: adam-core keeps frame and time scale there.
-
-    Raises
-    ------
-    UnicodeDecodeError
-        If a name, also of a nested field, is not UTF-8: Arrow would say so only when somebody asks for it.
-    """
-    _require_text_names(table.schema)
-    fields = [
-        pa.field(field.name, pa.string())
-        if pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type) or field.type == pa.string_view()
-        else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(fields, metadata=table.schema.metadata))
-
-
-def _require_text_names(fields: Iterable[pa.Field]) -> None:
-    for each in fields:
-        _ = each.name
-        if pa.types.is_struct(each.type):
-            _require_text_names(each.type)
 
 
 def _quoted(found: object) -> str:

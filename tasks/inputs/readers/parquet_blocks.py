@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tasks.errors import BadInputError
+from tasks.inputs.plain_table import plain
 from tasks.inputs.readers.adam_core import (
     EXPOSURES,
     REQUIRED,
@@ -22,7 +23,7 @@ from tasks.inputs.readers.adam_core import (
 )
 from tasks.inputs.readers.blocks import Block
 from tasks.inputs.readers.detections import ObservationColumns
-from tasks.inputs.table_file import TableFile, plain, require_names
+from tasks.inputs.table_file import TableFile, require_names
 
 BLOCK_ROWS = 100_000
 """So many rows are read and checked at one time."""
