@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[
         PositiveFloat | None, Field(description="after SIGTERM a task may go on for so long; default: to its end")
     ] = None
+    out_of_reach_seconds: Annotated[
+        PositiveFloat,
+        Field(description="a worker with --idle-timeout leaves when queue or bucket has not answered for so long"),
+    ] = 1800.0
     child_memory_bytes: Annotated[
         PositiveInt | None, Field(description="address space of the child, RLIMIT_AS; default: none")
     ] = None

@@ -1,5 +1,6 @@
 """The container files can't be built here: linters read them, and everything they name is held against the code."""
 
+import copy
 import importlib
 import importlib.util
 import os
@@ -14,11 +15,13 @@ from urllib.parse import urlsplit
 import jsonschema
 import kubernetes_validate
 import prefect.settings
+import pyarrow as pa
 import pytest
 import requests
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from tasks.broker.topology import WORK_QUEUE
 from tasks.broker.urls import scheme_of
 from tasks.bucket.open_bucket import open_bucket
 from tasks.operations.doctor_bucket import bucket_findings
@@ -33,7 +36,10 @@ DOCKERFILE = (ROOT / "containers" / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "containers" / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("thor-")}
-PODS = yaml.safe_load((ROOT / "containers" / "workers.yaml").read_text())["spec"]["template"]["spec"]
+MANIFESTS = tuple(yaml.safe_load_all((ROOT / "containers" / "workers.yaml").read_text()))
+DEPLOYMENT, DISRUPTION_BUDGET = MANIFESTS
+KEDA = tuple(yaml.safe_load_all((ROOT / "containers" / "keda.yaml").read_text()))
+PODS = DEPLOYMENT["spec"]["template"]["spec"]
 (CONTAINER,) = PODS["containers"]
 
 
@@ -73,9 +79,10 @@ def test_hadolint_has_nothing_to_say_of_the_dockerfile(tmp_path):
 
 
 def test_kubernetes_takes_the_manifest_and_would_take_no_word_that_it_does_not_know():
-    manifest = yaml.safe_load((ROOT / "containers" / "workers.yaml").read_text())
-    kubernetes_validate.validate(manifest, "1.37", strict=True)
+    for manifest in MANIFESTS:
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
 
+    manifest = copy.deepcopy(DEPLOYMENT)
     pod = manifest["spec"]["template"]["spec"]
     pod["terminationGracePeriod"] = pod.pop("terminationGracePeriodSeconds")
 
@@ -106,7 +113,9 @@ SERVICE = thing(
     volumes=TEXTS,
     configs={"type": "array", "items": thing(["source", "target"], source=TEXT, target=TEXT)},
     depends_on={"type": "object", "additionalProperties": thing(["condition"], condition={"enum": CONDITIONS})},
-    healthcheck=thing(["test"], test=TEXTS, interval=DURATION, timeout=DURATION, retries={"type": "integer"}),
+    healthcheck=thing(
+        test=TEXTS, interval=DURATION, timeout=DURATION, retries={"type": "integer"}, disable={"type": "boolean"}
+    ),
     deploy=thing(replicas={"type": "integer", "minimum": 1}),
     stop_grace_period=DURATION,
 )
@@ -139,7 +148,7 @@ def own_variables():
 
 @pytest.mark.parametrize("where", ENVIRONMENTS)
 def test_each_variable_is_read_by_somebody(where):
-    others = {"OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "DO_NOT_TRACK", "PYTHONUNBUFFERED"}
+    others = {"OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "DO_NOT_TRACK", "PYTHONUNBUFFERED", "PATH"}
     for name in set(ENVIRONMENTS[where]) - others:
         assert name in own_variables() or (name.startswith("PREFECT_") and hasattr(prefect.settings, name)), name
 
@@ -155,12 +164,17 @@ def test_each_variable_has_a_value_that_the_settings_take(where, monkeypatch):
     assert settings.queue is None or scheme_of(settings.queue) == "amqp"
 
 
+def healthcheck():
+    (words,) = [rest.partition("CMD ")[2] for rest in instruction("HEALTHCHECK")]
+    return yaml.safe_load(words)
+
+
 def commands():
     """Every command of the files, as a list of words."""
-    words = [*instruction("CMD"), *(rest.partition("CMD ")[2] for rest in instruction("HEALTHCHECK"))]
-    found = [yaml.safe_load(rest) for rest in words]
+    found = [*(yaml.safe_load(rest) for rest in instruction("CMD")), healthcheck()]
     found += [shlex.split(part) for rest in instruction("RUN") for part in rest.split("&&")]
     found += [service["command"] for service in OURS.values()] + [CONTAINER["command"]]
+    found += [CONTAINER["livenessProbe"]["exec"]["command"]]
     shells = [command for command in found if command[:2] == ["sh", "-c"]]
     found += [shlex.split(part) for _, _, script in shells for part in script.split("&&")]
     return [command for command in found if command[0] in {"python", "prefect"}]
@@ -169,7 +183,7 @@ def commands():
 def test_the_files_run_what_they_are_for():
     run = {" ".join(command[:3]) for command in commands()}
 
-    assert {"python -m workers", "python -m flows.setup", "python -m flows.doctor"} <= run
+    assert {"python -m workers", "python -m flows.setup", "python -m workers.health"} <= run
     assert {"prefect server start", "prefect worker start", "prefect --no-prompt deploy"} <= run
 
 
@@ -181,7 +195,7 @@ def test_each_module_is_there_and_takes_its_options(command):
     assert spec is not None
     if spec.submodule_search_locations:
         name = f"{name}.__main__"
-    if options and name != "compileall":
+    if options and name not in {"compileall", "workers.health"}:
         module = importlib.import_module(name)
         parser = module.COMMAND_LINE if name == "workers.__main__" else module.main
         assert parser.parse(options) is not None
@@ -199,7 +213,7 @@ def test_prefect_has_each_command_and_option(command):
 
 
 def test_everything_that_is_copied_is_there_and_sent_to_the_builder():
-    copied = [source for rest in instruction("COPY") for source in rest.split()[:-1]]
+    copied = [source for rest in instruction("COPY") if "--from=" not in rest for source in rest.split()[:-1]]
     sent = (ROOT / "containers" / "Dockerfile.dockerignore").read_text().splitlines()
 
     assert [source for source in copied if not (ROOT / source).exists()] == []
@@ -208,9 +222,10 @@ def test_everything_that_is_copied_is_there_and_sent_to_the_builder():
 
 
 def test_the_image_has_a_python_and_an_extra_of_the_project():
-    (base,) = instruction("FROM")
+    bases = {re.search(r"python:([\d.]+)", base).group(1) for base in instruction("FROM")}
 
-    assert SpecifierSet(PROJECT["requires-python"]).contains(re.search(r"python:([\d.]+)-slim", base).group(1) + ".1")
+    (version,) = bases  # an environment that one stage made runs in the other
+    assert SpecifierSet(PROJECT["requires-python"]).contains(f"{version}.1")
     assert re.search(r"--extra (\w+)", DOCKERFILE).group(1) in PROJECT["optional-dependencies"]
 
 
@@ -224,7 +239,7 @@ def test_every_file_names_the_image_of_this_version_and_its_directory():
     assert {place["work_pool"]["job_variables"]["image"] for place in in_containers} == {IMAGE}
     for place in in_containers:
         (step,) = place["pull"]
-        assert [each["directory"] for each in step.values()] == instruction("WORKDIR")
+        assert [each["directory"] for each in step.values()] == instruction("WORKDIR")[-1:]
 
 
 def test_nothing_runs_as_root():
@@ -232,7 +247,9 @@ def test_nothing_runs_as_root():
 
     assert user == "10001:10001"
     assert "--uid 10001" in DOCKERFILE
-    assert PODS["securityContext"] == {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001}
+    seccomp = {"type": "RuntimeDefault"}
+    user = {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001, "seccompProfile": seccomp}
+    assert PODS["securityContext"] == user
     assert CONTAINER["securityContext"]["allowPrivilegeEscalation"] is False
 
 
@@ -260,6 +277,7 @@ def test_each_url_names_a_service_and_the_port_that_it_listens_on():
     assert {url.hostname for url in urls} == {*ports, "127.0.0.1"}
     for url in urls:
         assert url.port == ports["prefect" if url.hostname == "127.0.0.1" else url.hostname]
+    assert SERVICES["bucket"]["ports"] == [f"127.0.0.1:{ports['bucket']}:{ports['bucket']}"]
     assert SERVICES["prefect"]["ports"] == [f"127.0.0.1:{ports['prefect']}:{ports['prefect']}"]
     assert ports["prefect"] == prefect.settings.PREFECT_SERVER_API_PORT.value()
     assert f":{ports['prefect']}/api/health" in SERVICES["prefect"]["healthcheck"]["test"][-1]
@@ -286,12 +304,14 @@ def test_what_a_service_waits_for_or_mounts_is_there():
             assert name in SERVICES
             assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[name]
         for volume in service.get("volumes", ()):
-            assert volume.split(":")[0] in COMPOSE["volumes"]
+            assert volume.startswith("${THOR_DATA:-./") or volume.split(":")[0] in COMPOSE["volumes"]
     mounts = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
     assert set(mounts) == {volume["name"] for volume in PODS["volumes"]}
     assert Path(POD_ENVIRONMENT["THOR_QUEUE_FILE"]).parent == Path(mounts["queue"])
     assert IMAGE_ENVIRONMENT["THOR_HOME"] == mounts["home"]
     assert f"mkdir {mounts['home']}" in DOCKERFILE
+    probes = (CONTAINER["livenessProbe"]["exec"]["command"], healthcheck())
+    assert {probe[-1] for probe in probes} == {f"{mounts['home']}/health"}
 
 
 @pytest.mark.gcs
@@ -326,3 +346,26 @@ def answers(url):
         return requests.get(url, timeout=5).ok
     except requests.ConnectionError:
         return False
+
+
+def test_keda_scales_these_workers_by_the_queue_that_they_read():
+    authentication, scaled = KEDA
+    (trigger,) = scaled["spec"]["triggers"]
+    (secret,) = authentication["spec"]["secretTargetRef"]
+
+    assert scaled["spec"]["scaleTargetRef"]["name"] == DEPLOYMENT["metadata"]["name"]
+    assert trigger["metadata"]["queueName"] == WORK_QUEUE
+    assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
+    assert secret["name"] == next(volume["secret"]["secretName"] for volume in PODS["volumes"] if "secret" in volume)
+    assert DISRUPTION_BUDGET["spec"]["selector"] == DEPLOYMENT["spec"]["selector"]
+
+
+def test_what_the_slim_image_leaves_out_is_named_as_it_is_installed():
+    """A pattern that matches nothing would let the image grow in silence."""
+    packages = Path(pa.__file__).parents[1]
+    script = (ROOT / "containers" / "slim.sh").read_text()
+
+    assert list((packages / "pyarrow").glob("*flight*"))
+    assert list((packages / "googleapiclient/discovery_cache/documents").glob("run.*.json"))
+    for name in re.findall(r'"\$packages/([\w/]+)"', script):
+        assert (packages / name).is_dir(), name

@@ -21,6 +21,7 @@ from workers.child_keeper import ChildCannotStartError
 from workers.fleet import Fleet
 from workers.logs import log_on, log_to_stderr, print_on
 from workers.mortality import die_with
+from workers.reach import OutOfReachError
 from workers.shutdown import Shutdown
 from workers.supervise import Habits, Supervisor
 
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Fleet(command=[sys.executable, "-m", "workers", *given], size=options.processes).run()
     try:
         _work(settings_from_environment(), options, worker)
-    except ChildCannotStartError as error:
+    except (ChildCannotStartError, OutOfReachError) as error:
         logger.error("%s", error)  # noqa: TRY400 (the message says all; our own traceback would hide it)
         return 1
     except ThorQueueError as error:
@@ -131,6 +132,8 @@ def habits_from_settings(
         idle_timeout_seconds=idle_timeout_seconds,
         tasks_per_child=settings.tasks_per_child,
         thor_python=settings.thor_python,
+        out_of_reach_seconds=None if idle_timeout_seconds is None else settings.out_of_reach_seconds,
+        health_folder=settings.home / "health",
     )
 
 

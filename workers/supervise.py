@@ -37,6 +37,7 @@ from workers.disposition import (
 )
 from workers.engines_here import EnginesHere
 from workers.logs import about, print_on
+from workers.reach import Reach
 from workers.reception import ClaimedTask, look_and_claim
 from workers.shutdown import Shutdown
 from workers.wake_up import WakeUp
@@ -67,6 +68,10 @@ class Habits:
     tasks_per_child: int | None = None
     #: The interpreter that has upstream THOR; None: tasks of engine thor are left to other workers.
     thor_python: Path | None = None
+    #: Leave, with an error, after so long without an answer of queue or bucket; None: stay.
+    out_of_reach_seconds: float | None = None
+    #: Where the health check of this machine looks; None: nowhere.
+    health_folder: Path | None = None
     #: Passes on what the child prints.
     pass_on: Callable[[str], None] = print_on
 
@@ -86,6 +91,7 @@ class Supervisor:
             command=habits.child_command, tasks_per_child=habits.tasks_per_child, pass_on=habits.pass_on
         )
         self._in_hand: Delivery | None = None
+        self._reach = Reach(limit_seconds=habits.out_of_reach_seconds, folder=habits.health_folder)
 
     def run(self) -> None:
         """Work until asked to leave, or idle for too long.
@@ -94,6 +100,8 @@ class Supervisor:
         ------
         ChildCannotStartError
             No child ever became ready; nothing was taken from the queue.
+        OutOfReachError
+            Queue or bucket did not answer for longer than the habits allow. The message of a task at work goes back.
         """
         self._shutdown.listen(self._wake_up)
         try:
@@ -104,6 +112,7 @@ class Supervisor:
             # The child first: once the consumer is closed, somebody else may receive the message.
             self._keeper.close()
             self._consumer.close()
+            self._reach.close()
         self._shutdown.conclude()
         logger.info("Left.")
 
@@ -118,6 +127,8 @@ class Supervisor:
                 continue
             self._consumer.start()
             delivery = self._consumer.wait(TURN_SECONDS)
+            self._reach.note("queue", answers=self._consumer.is_connected)
+            self._reach.require()
             if delivery is not None and self._has_served(delivery, child):
                 idle_since = time.monotonic()
             elif not self._consumer.is_connected:
@@ -171,7 +182,9 @@ class Supervisor:
         except BucketUnavailableError as error:
             logger.warning("Sent the message to the delay queue, since nothing is known of its task: %s", error)
             self._consumer.delay(delivery, headers)
+            self._reach.note("bucket", answers=False)
             return True
+        self._reach.note("bucket", answers=True)
         match verdict:
             case Ack():
                 self._consumer.ack(delivery)
@@ -229,6 +242,8 @@ class Supervisor:
                 return False
             except BucketUnavailableError as error:
                 logger.warning("Could not write that the attempt ended, trying again: %s", error)
+                self._reach.note("bucket", answers=False)
+                self._reach.require()
                 self._rest(BUCKET_PAUSE_SECONDS)
             else:
                 _log_ending(event)
@@ -275,6 +290,7 @@ class Supervisor:
         self._wake_up.wait(seconds, self._keeper.fds)
         self._shutdown.announce()
         self._keeper.listen()
+        self._reach.note("queue", answers=self._consumer.is_connected)
         if self._in_hand is not None and not self._consumer.is_current(self._in_hand):
             self._consumer.stop()  # after a reconnection another message would come: not before this one is done
         stray = self._consumer.wait(0.0)

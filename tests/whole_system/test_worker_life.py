@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tasks.bucket.layout import JobLayout
+from tests.services.processes import free_port
 from tests.whole_system.rig import JOB, RENEW_SECONDS, only_embedded
 
 
@@ -167,6 +168,17 @@ def test_an_idle_worker_leaves_after_its_time_out(rig):
 
     assert worker.popen.returncode == 0
     rig.assert_promises({"orbit": "succeeded"})
+
+
+@only_embedded
+def test_a_worker_on_demand_whose_broker_never_comes_back_leaves_with_an_error(rig):
+    nobody_listens = f"amqp://127.0.0.1:{free_port()}/"
+    worker = rig.worker("--idle-timeout=0.5", THOR_QUEUE=nobody_listens, THOR_OUT_OF_REACH_SECONDS="1")
+
+    rig.await_that(worker.ended, "the worker has left")
+
+    assert worker.popen.returncode == 1
+    assert "The queue has not answered" in worker.printed
 
 
 def test_one_sigterm_lets_the_task_finish(rig):

@@ -13,6 +13,7 @@ from workers.attempt_watch import AttemptWatch, Rhythm
 from workers.bucket_thread import BucketThread
 from workers.child_process import ChildProcess
 from workers.disposition import ChildDied, ChildSucceeded, settlement
+from workers.reach import OutOfReachError
 from workers.reception import ClaimedTask
 from workers.shutdown import Shutdown
 from workers.supervise import Habits, Supervisor
@@ -140,6 +141,15 @@ def test_a_worker_that_cannot_reach_its_broker_is_not_idle():
         supervisor._keeper.close()
 
     assert consumer.is_connected
+
+
+def test_a_worker_on_demand_does_not_wait_for_ever_to_write_a_result():
+    habits = Habits(worker="w:1", child_command=[], rhythm=Rhythm(60.0), out_of_reach_seconds=0.0)
+    shutdown = Shutdown(drain_seconds=None)
+    supervisor = Supervisor(consumer=BrokerAwayAtFirst(0), bucket=None, habits=habits, shutdown=shutdown)
+
+    with pytest.raises(OutOfReachError, match="bucket has not answered"):
+        supervisor._write_ending(StatusOutOfReach(), Released(crashed=False))
 
 
 def test_a_child_that_died_idle_is_not_charged_to_the_next_task(start):
