@@ -169,17 +169,16 @@ def _expected(
     return expected
 
 
-def _nights(observations: pa.Table) -> "pd.Series[str]":
-    """Night of each observation as the engine counts them: each observatory's, as given, else local noon to noon."""
+def _nights(observations: pa.Table) -> "pd.Series[int]":
+    """Night of the sky of each observation as the engine counts them: the local date on which its night begins."""
     codes = observations["observatory_code"].to_pandas()
     longitude_deg = codes.map(longitudes_deg()).to_numpy(dtype=np.float64)
-    solar = solar_nights(observations["mjd_utc"].to_numpy(), longitude_deg)
-    dates = "date " + pd.Series(solar).astype(str)
+    dates = pd.Series(solar_nights(observations["mjd_utc"].to_numpy(), longitude_deg))
     if "night_id" in observations.column_names:
         given = observations["night_id"].to_pandas()
-        dates = ("name " + given.astype(object)).where(given.notna(), dates)
-    nights: pd.Series[str] = codes.str.cat(dates, sep=" ")
-    return nights
+        first = dates.groupby([codes, given]).transform("min")
+        dates = first.where(given.notna(), dates).astype(np.int64)
+    return dates
 
 
 def _judged(linked: pd.DataFrame, settings: ClusterAndLinkSettings) -> pd.DataFrame:

@@ -42,7 +42,7 @@ class ClusterAndLinkSettings:
 
     #: Fewest detections of a cluster.
     min_observations: int = field(default=6, metadata=at_least(3))
-    #: Fewest nights with a detection.
+    #: Fewest nights of the sky with a detection: a night at several observatories is one.
     min_nights: int = field(default=3, metadata=at_least(1))
     #: Shortest time from first to last detection, days.
     min_arc_days: float = field(default=1.0, metadata=at_least(0))

@@ -117,8 +117,10 @@ _FIT = [
 ]
 
 _OURS = [
-    #: Nights with a detection in use.
+    #: Nights with a detection in use, each observatory's own; and nights of the sky, by the local date of their
+    #: beginning: what several observatories see on one date is one.
     pa.field("num_nights", pa.int32(), nullable=False),
+    pa.field("num_sky_nights", pa.int32(), nullable=False),
     #: The cluster that it grew from; for recovered orbits, the first of them.
     pa.field("cluster_id", pa.string(), nullable=False),
     #: What moved the body, with versions: 2-body, or n-body and by what.

@@ -80,6 +80,7 @@ def test_counts_nights_and_arcs_are_those_of_the_members(truth, determined):
         times = survey.exposure_mjd_utc[exposure]
         assert orbits["num_obs"][row].as_py() == len(own)
         assert orbits["num_nights"][row].as_py() == len(np.unique(survey.exposure_night[exposure]))
+        assert orbits["num_sky_nights"][row].as_py() == len(np.unique(survey.exposure_sky_night[exposure]))
         assert orbits["arc_length"][row].as_py() == pytest.approx(np.ptp(times))
         assert orbits["first_mjd_utc"][row].as_py() == times.min()
 

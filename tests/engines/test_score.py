@@ -97,7 +97,7 @@ def test_nights_are_those_that_the_engine_counts(names):
 
     result = score_orbits(observations, truth, members({}), settings=SETTINGS)
 
-    counted = len(set(prepare_survey(observations, EngineSettings()).exposure_night.tolist()))
+    counted = len(set(prepare_survey(observations, EngineSettings()).exposure_sky_night.tolist()))
     assert result.objects["num_nights"].to_pylist() == [counted]
 
 

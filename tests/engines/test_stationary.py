@@ -83,6 +83,17 @@ def test_a_star_is_found_wherever_it_is_on_the_sky(sky):
         assert found(with_star(turned, rows, rng.uniform(-1.0, 1.0, 5)), path) == rows.tolist()
 
 
+def test_an_uncertain_detection_elsewhere_makes_no_star_wait_longer(sky):
+    _, survey, path = sky
+    rows = one_of_each_night(survey, range(3))
+    star = with_star(survey, rows, np.zeros(3))
+    elsewhere = np.setdiff1d(np.arange(survey.n_detections), rows)[-1]
+    sigma = np.where(np.arange(survey.n_detections) == elsewhere, np.radians(3.0 / 3600), survey.sigma_ra_rad)
+
+    far = replace(path, distance=path.distance * 4.0)
+    assert found(star, far) == found(replace(star, sigma_ra_rad=sigma, sigma_dec_rad=sigma), far) == rows.tolist()
+
+
 @pytest.mark.parametrize("population", ["main_belt", "outer", "near_earth"])
 def test_no_object_stands_still(population):
     bench, survey, path = prepared(population)

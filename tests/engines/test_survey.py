@@ -114,6 +114,21 @@ def test_a_named_night_wins_over_the_sun():
     assert survey.exposure_night.tolist() == [0, 0, 1]
 
 
+def test_what_several_observatories_see_on_one_date_is_one_night_of_the_sky():
+    # Evening in Chile and, seven hours later, in Hawaii; then the next evening in Chile.
+    codes = ["X05", "T08", "X05"]
+    survey = prepared(observations(3, mjd_utc=[60000.0, 60000.3, 60001.0], observatory_code=codes))
+
+    assert survey.exposure_night.tolist() == [0, 1, 2]
+    assert survey.exposure_sky_night.tolist() == [0, 0, 1]
+
+
+def test_a_named_night_belongs_to_the_date_on_which_it_begins():
+    survey = prepared(observations(3, mjd_utc=[60000.6, 60000.8, 60001.8], night_id=["n1", "n1", None]))
+
+    assert survey.exposure_sky_night.tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize(("longitude", "night"), [(0.0, 59999), (179.0, 60000), (-180.0, 59999), (289.25, 59999)])
 def test_solar_nights_count_from_the_local_date(longitude, night):
     assert solar_nights(np.array([60000.25]), np.array([longitude])).tolist() == [night]

@@ -64,6 +64,7 @@ def _projected(survey: PreparedSurvey, table: pa.Table) -> ProjectedDetections:
         y=table["theta_y_deg"].to_numpy(),
         t=(times - epoch)[exposure],
         night=survey.exposure_night[exposure],
+        sky_night=survey.exposure_sky_night[exposure],
         epoch=epoch,
     )
 
@@ -86,6 +87,7 @@ def _by_pairs(problem: LinkingProblem, path: OrbitPath, projected: ProjectedDete
         _variances(survey, path, projected),
         exposure_time=survey.exposure_mjd_tdb - projected.epoch,
         exposure_night=survey.exposure_night,
+        exposure_sky_night=survey.exposure_sky_night,
         speed=bounds.speed,
     )
     return find_tracks(buckets, bounds, settings, problem.map_blocks)

@@ -32,6 +32,9 @@ class Exposures:
     mjd_tdb: FloatArray
     #: shape (e,): number of the night, 0-based, ascending in time; nights of two observatories differ.
     night: IndexArray
+    #: shape (e,): number of the night of the sky, 0-based, ascending: what several observatories see between one local
+    #: noon and the next is one.
+    sky_night: IndexArray
     #: shape (e, 3), heliocentric ecliptic J2000, au and au/day: observer.
     observer_position: FloatArray
     observer_velocity: FloatArray
@@ -53,13 +56,15 @@ def exposures_of_table(table: pa.Table) -> Exposures:
     numbers, first_rows = _exposures(table, codes)
     mjd_utc = table["mjd_utc"].to_numpy()[first_rows]
     observers = _observers(codes.take(pa.array(first_rows)), mjd_utc)
+    night, sky_night = _nights(table, codes, first_rows, mjd_utc)
     return Exposures(
         of_detection=numbers,
         first_row=first_rows,
         codes=codes,
         mjd_utc=mjd_utc,
         mjd_tdb=observers.mjd_tdb,
-        night=_nights(table, codes, first_rows, mjd_utc),
+        night=night,
+        sky_night=sky_night,
         observer_position=observers.position,
         observer_velocity=observers.velocity,
     )
@@ -130,8 +135,13 @@ def _observers(codes: pa.DictionaryArray, mjd_utc: FloatArray) -> _Observers:
     return _Observers(states.mjd_tdb[numbers], states.position[numbers], states.velocity[numbers])
 
 
-def _nights(table: pa.Table, codes: pa.DictionaryArray, first_rows: WideIndexArray, mjd_utc: FloatArray) -> IndexArray:
-    """Give each exposure its night's number: by `night_id` where there is one, else by local solar noon."""
+def _nights(
+    table: pa.Table, codes: pa.DictionaryArray, first_rows: WideIndexArray, mjd_utc: FloatArray
+) -> tuple[IndexArray, IndexArray]:
+    """Give each exposure its night's number, by `night_id` where there is one, else by local solar noon; and the sky's.
+
+    A night of the sky is the local date on which an observatory's night begins.
+    """
     rows = pa.array(first_rows)
     code_numbers = _codes_of_strings(codes)[first_rows]
     longitudes = longitudes_deg()
@@ -142,8 +152,9 @@ def _nights(table: pa.Table, codes: pa.DictionaryArray, first_rows: WideIndexArr
     # A night has either a name or a date; the other key is 0.
     name_numbers = np.where(has_name, _codes_of_strings(named) + 1, 0)
     dates = np.where(has_name, 0, solar - solar.min() + 1)
-    numbers, _ = _tuples_numbered(code_numbers, name_numbers, dates)
-    return _in_order_of_first(numbers)
+    numbers, first_of_night = _tuples_numbered(code_numbers, name_numbers, dates)
+    _, sky_night = np.unique(solar[first_of_night][numbers], return_inverse=True)
+    return _in_order_of_first(numbers), sky_night.astype(np.int32)
 
 
 def _in_order_of_first(numbers: WideIndexArray) -> IndexArray:

@@ -49,6 +49,8 @@ class PreparedSurvey:
     exposure_mjd_tdb: FloatArray
     #: shape (e,): number of the night, 0-based, ascending in time; nights of two observatories differ.
     exposure_night: IndexArray
+    #: shape (e,): number of the night of the sky, see `Exposures.sky_night`.
+    exposure_sky_night: IndexArray
     #: shape (e,): detections of exposure k are rows `by_exposure[exposure_start[k]:exposure_start[k + 1]]`.
     exposure_start: IndexArray
     by_exposure: IndexArray
@@ -109,6 +111,7 @@ def prepare_survey(observations: pa.Table, settings: EngineSettings) -> Prepared
         exposure_mjd_utc=exposures.mjd_utc,
         exposure_mjd_tdb=exposures.mjd_tdb,
         exposure_night=exposures.night,
+        exposure_sky_night=exposures.sky_night,
         exposure_start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
         by_exposure=np.argsort(exposures.of_detection, kind="stable").astype(np.int32),
         observer_position=exposures.observer_position,

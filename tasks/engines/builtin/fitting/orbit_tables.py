@@ -113,19 +113,30 @@ def nights_and_arcs(
 ) -> tuple[IntArray, FloatArray, FloatArray]:
     """Return for each orbit its number of nights, and its first and last time, MJD UTC, of the detections in use.
 
-    An orbit without any has no night, and nan for its times.
+    Each observatory's nights are its own. An orbit without any detection has no night, and nan for its times.
     """
+    nights = _distinct(survey.exposure_night, survey, members, used)
     owner = members.owner[used]
-    exposure = survey.exposure[members.obs_index[used]]
-    night = survey.exposure_night[exposure].astype(np.int64)
-    pairs = np.unique(owner * (night.max(initial=0) + 1) + night)
-    nights = np.bincount(pairs // (night.max(initial=0) + 1), minlength=len(members))
-    times = survey.exposure_mjd_utc[exposure]
+    times = survey.exposure_mjd_utc[survey.exposure[members.obs_index[used]]]
     low, high = np.full(len(members), np.inf), np.full(len(members), -np.inf)
     np.minimum.at(low, owner, times)
     np.maximum.at(high, owner, times)
     seen = nights > 0
     return nights, np.where(seen, low, np.nan), np.where(seen, high, np.nan)
+
+
+def sky_nights(survey: PreparedSurvey, members: Members, used: BoolArray) -> IntArray:
+    """Return for each orbit the number of nights of the sky with a detection in use, shape (c,)."""
+    return _distinct(survey.exposure_sky_night, survey, members, used)
+
+
+def _distinct(
+    night_of_exposure: NDArray[np.int32], survey: PreparedSurvey, members: Members, used: BoolArray
+) -> IntArray:
+    night = night_of_exposure[survey.exposure[members.obs_index[used]]].astype(np.int64)
+    many = night.max(initial=0) + 1
+    pairs = np.unique(members.owner[used] * many + night)
+    return np.bincount(pairs // many, minlength=len(members))
 
 
 def _count_used(members: Members, fitted: FittedOrbits) -> IntArray:
@@ -144,6 +155,7 @@ def _fit_columns(survey: PreparedSurvey, members: Members, fitted: FittedOrbits)
         "last_mjd_utc": high,
         "num_obs": _count_used(members, fitted).astype(np.int32),
         "num_nights": nights.astype(np.int32),
+        "num_sky_nights": sky_nights(survey, members, fitted.used).astype(np.int32),
         "num_params": np.full(len(members), 6, np.int32),
         "num_iterations": fitted.iterations.astype(np.int32),
         "chi2": fitted.chi2,

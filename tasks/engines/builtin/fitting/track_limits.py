@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from tasks.engines.builtin.fitting.fitted_orbits import FitLimits, FittedOrbits
 from tasks.engines.builtin.fitting.members import Members
-from tasks.engines.builtin.fitting.orbit_tables import nights_and_arcs
+from tasks.engines.builtin.fitting.orbit_tables import nights_and_arcs, sky_nights
+from tasks.engines.builtin.fitting.still_sources import are_still
 from tasks.engines.builtin.survey import PreparedSurvey
 from tasks.engines.settings import ClusterAndLinkSettings
 
@@ -15,8 +16,9 @@ BoolArray = NDArray[np.bool_]
 def are_tracks(
     survey: PreparedSurvey, members: Members, used: BoolArray, settings: ClusterAndLinkSettings
 ) -> BoolArray:
-    """Return which orbits have enough detections in use, nights and arc, shape (c,)."""
-    nights, low, high = nights_and_arcs(survey, members, used)
+    """Return which orbits have enough detections in use, nights of the sky and arc, shape (c,)."""
+    _, low, high = nights_and_arcs(survey, members, used)
+    nights = sky_nights(survey, members, used)
     count = np.bincount(members.owner[used], minlength=len(members))
     with np.errstate(invalid="ignore"):
         long_enough = high - low >= settings.min_arc_days
@@ -31,7 +33,8 @@ def are_orbits(
     settings: ClusterAndLinkSettings,
     limits: FitLimits,
 ) -> BoolArray:
-    """Return which orbits fit their detections, and have a track left after rejections, shape (c,)."""
+    """Return which orbits fit their detections, no star does, and have a track left after rejections, shape (c,)."""
     count = np.bincount(members.owner[fitted.used], minlength=len(members))
     fits: BoolArray = fitted.chi2 <= limits.largest_chi2(int(count.max(initial=0)))[count]
-    return fits & are_tracks(survey, members, fitted.used, settings)
+    tracks = are_tracks(survey, members, fitted.used, settings)
+    return fits & tracks & ~are_still(survey, members, fitted)

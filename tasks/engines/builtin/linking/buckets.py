@@ -39,7 +39,9 @@ DETECTION = np.dtype(
         #: Number of its distinct time: a track has one detection at a time.
         ("time_number", np.int32),
         ("slot", np.int32),
+        #: Number of its observatory's night, and of the night of the sky.
         ("night", np.int32),
+        ("sky_night", np.int32),
     ]
 )
 
@@ -92,6 +94,7 @@ def make_buckets(
     *,
     exposure_time: FloatArray,
     exposure_night: IndexArray,
+    exposure_sky_night: IndexArray,
     speed: float,
 ) -> Buckets:
     """Sort m > 0 detections into slots and cells.
@@ -100,8 +103,8 @@ def make_buckets(
     ----------
     x, y, exposure, variance : shape (m,)
         Places, deg; rows in the arrays of exposures; variances of a coordinate, deg^2.
-    exposure_time, exposure_night : shape (e,)
-        Days; numbers of the nights.
+    exposure_time, exposure_night, exposure_sky_night : shape (e,)
+        Days; numbers of the observatories' nights, and of the sky's.
     speed
         Fastest track, deg / d: a slot is so short that a track stays among its neighbours.
     """
@@ -122,6 +125,7 @@ def make_buckets(
     observed, first_coarse, coarse_columns = _observed(grids, slot, row, column)
     low, high = _extremes(time, slot_of_exposure, k)
     _, night_number = _renumbered(night)
+    sky_night = exposure_sky_night[used]
     night_of_slot = np.zeros(k, dtype=np.int32)
     night_of_slot[slot_of_exposure] = night_number
     detections = _records(
@@ -135,6 +139,7 @@ def make_buckets(
             "time_number": time_number[exposure[order]],
             "slot": slot[order],
             "night": night_number[exposure[order]],
+            "sky_night": sky_night[exposure[order]],
         },
     )
     slots = _records(

@@ -27,6 +27,8 @@ class ProjectedDetections(NamedTuple):
     y: FloatArray
     t: FloatArray
     night: IndexArray
+    #: shape (m,): numbers of the nights of the sky.
+    sky_night: IndexArray
     #: MJD TDB.
     epoch: float
 

@@ -38,6 +38,7 @@ class Limits(NamedTuple):
     """When to go on, and what to accept. Lengths in deg, times in days."""
 
     min_observations: int
+    #: Nights of the sky.
     min_nights: int
     min_arc_days: float
     #: Half-width of a window, in standard deviations of the prediction.
@@ -82,7 +83,7 @@ class Track(NamedTuple):
 
     #: shape (n_times,): places in `Buckets.detections`.
     hits: IndexArray
-    #: shape (n_times,) and (n_nights,): equal to `stamp` where used.
+    #: shape (n_times,) and (n_nights,), nights of the sky: equal to `stamp` where used.
     time_stamp: WideIndexArray
     night_stamp: WideIndexArray
     #: shape (1,): the stamp at hand.
@@ -94,7 +95,7 @@ class Track(NamedTuple):
 def new_track(buckets: Buckets) -> Track:
     """Return working memory for one thread."""
     n_times = int(buckets.detections["time_number"].max()) + 1
-    n_nights = int(buckets.detections["night"].max()) + 1
+    n_nights = int(buckets.detections["sky_night"].max()) + 1
     return Track(
         np.zeros(n_times, np.int32),
         np.zeros(n_times, np.int64),
@@ -314,8 +315,8 @@ def _is_acceptable(count: int, buckets: Buckets, limits: Limits, track: Track) -
     for n in range(count):
         point = detections[track.hits[n]]
         first, last = min(first, point.t), max(last, point.t)
-        if track.night_stamp[point.night] != track.stamp[0]:
-            track.night_stamp[point.night] = track.stamp[0]
+        if track.night_stamp[point.sky_night] != track.stamp[0]:
+            track.night_stamp[point.sky_night] = track.stamp[0]
             nights += 1
     return nights >= limits.min_nights and last - first >= limits.min_arc_days
 

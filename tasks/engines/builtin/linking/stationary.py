@@ -6,7 +6,9 @@ would have moved on. Each such place links to an orbit that goes along with the 
 What an object does at its slowest bounds the time that it takes to be told from a star: even where its motion stands
 still, the observer's acceleration A at distance rho bends its path, so that it leaves its place by a tau^2 / 2 on both
 sides, with a of the order of A / rho. So a star shows itself within a day among main-belt objects, and within five days
-at 60 au; until then it is kept, and so are slow objects.
+at 60 au; until then it is kept, and so are slow objects. How far the noise reaches is said by the detections of the
+place themselves: one uncertain detection elsewhere in the cell makes no star wait longer. What is kept and linked all
+the same is told from an orbit once it has one (`fitting.still_sources`).
 """
 
 import math
@@ -58,6 +60,7 @@ def are_stationary(survey: PreparedSurvey, path: OrbitPath, obs_index: IndexArra
     reach = min(SAME_PLACE_SIGMAS * math.sqrt(2.0 * float(variance.max())), LARGEST_REACH_RAD)
     toward = survey.line_of_sight[obs_index]
     keys = _keys(toward, reach)
+    span_of_radian = shortest_span_days(survey.observer_position, path.distance, 1.0)
     order = np.argsort(keys)
     found = np.zeros(len(order), np.bool_)
     _mark(
@@ -68,7 +71,7 @@ def are_stationary(survey: PreparedSurvey, path: OrbitPath, obs_index: IndexArra
         survey.exposure_mjd_tdb[exposure[order]],
         reach,
         fewest_nights,
-        shortest_span_days(survey.observer_position, path.distance, reach),
+        span_of_radian,
         found,
     )
     stationary = np.empty(len(order), np.bool_)
@@ -111,16 +114,20 @@ def _mark(
     time: FloatArray,
     reach: float,
     fewest_nights: int,
-    shortest_span: float,
+    span_of_radian: float,
     found: BoolArray,
 ) -> None:
-    """Mark the detections, sorted by key, with enough nights and time among the detections of their place."""
+    """Mark the detections, sorted by key, with enough nights and time among the detections of their place.
+
+    The time that is enough goes with the root of the noise's reach: that of this detection with the place's first and
+    last one.
+    """
     start = np.zeros(3, np.int64)
     seen = np.zeros(fewest_nights, np.int32)
     for i in range(keys.size):
         seen[0] = night[i]
         count = 1
-        first, last = time[i], time[i]
+        first, last = i, i
         for side in range(3):
             low = keys[i] + (side - 1) * _BAND - reach
             while start[side] < keys.size and keys[start[side]] < low:
@@ -128,16 +135,25 @@ def _mark(
             j = start[side]
             while j < keys.size and keys[j] <= low + 2.0 * reach and not found[i]:
                 if _same_place(toward[i], toward[j], variance[i] + variance[j], reach):
-                    first, last = min(first, time[j]), max(last, time[j])
+                    first = j if time[j] < time[first] else first
+                    last = j if time[j] > time[last] else last
                     count = _with_night(night[j], seen, count)
-                    found[i] = count == fewest_nights and last - first >= shortest_span
+                    own_reach = _reach(variance[i] + max(variance[first], variance[last]), reach)
+                    enough = span_of_radian * math.sqrt(own_reach)
+                    found[i] = count == fewest_nights and time[last] - time[first] >= enough
                 j += 1
 
 
 @kernel
 def _same_place(a: FloatArray, b: FloatArray, variance: float, reach: float) -> bool:
     squared = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
-    return bool(squared <= min(SAME_PLACE_SIGMAS**2 * variance, reach * reach))
+    return bool(squared <= _reach(variance, reach) ** 2)
+
+
+@kernel
+def _reach(variance: float, largest: float) -> float:
+    """Return how far apart two detections of one place may be, radians, for the variance of their difference."""
+    return min(SAME_PLACE_SIGMAS * math.sqrt(variance), largest)
 
 
 @kernel

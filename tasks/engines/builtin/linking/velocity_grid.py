@@ -27,7 +27,7 @@ def clusters_of_velocity_grid(projected: ProjectedDetections, settings: ClusterA
         for vy in velocities:
             shifted = np.column_stack([projected.x - vx * t, projected.y - vy * t])
             for rows in clusters_by_density(shifted, settings.grid_radius_deg, settings.min_observations):
-                if _is_acceptable(rows, t, projected.night, settings):
+                if _is_acceptable(rows, t, projected.sky_night, settings):
                     members = np.sort(rows).astype(np.int32)
                     sets.setdefault(members.tobytes(), members)
     members = np.concatenate([*sets.values(), np.empty(0, np.int32)])
