@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -15,6 +16,7 @@ from flows.terminal.signature import BucketUrl, CommandLine, QueueUrl
 from tasks.bootstrap import open_bucket_from_settings, open_consumer_from_settings
 from tasks.broker.urls import redacted_url
 from tasks.errors import BadInputError, ThorQueueError
+from tasks.metrics import WorkerMetrics, counted_bucket, keep_metrics_file, serve_metrics
 from tasks.settings import Settings, settings_from_environment
 from workers.attempt_watch import Rhythm
 from workers.child_keeper import ChildCannotStartError
@@ -43,6 +45,8 @@ class Options:
         idle_timeout: Leave after this many seconds without a task. Default: never.
         processes: Workers on this machine.
         json: Write log lines as JSON objects, for a program to read.
+        metrics_port: Serve metrics for Prometheus on this port; with --processes on this one and those after it.
+        metrics_file: Write them into this file every 15 s, for node_exporter's textfile collector.
     """
 
     queue: QueueUrl = None
@@ -50,6 +54,10 @@ class Options:
     idle_timeout: Annotated[float | None, Field(ge=0), Parameter(metavar="SECONDS")] = None
     processes: Annotated[int, Field(ge=1)] = 1
     json: bool = False
+    metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    metrics_file: Path | None = None
+    #: Which of a fleet's workers this is.
+    member: Annotated[int, Parameter(show=False)] = 0
     #: The process with which this one dies: a fleet, or a flow run.
     parent_pid: Annotated[int | None, Parameter(show=False)] = None
 
@@ -86,20 +94,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(settings: Settings, options: Options, worker: str) -> None:
-    bucket = open_bucket_from_settings(settings, options.bucket or settings.bucket)
+    metrics = WorkerMetrics(worker)
+    bucket = counted_bucket(open_bucket_from_settings(settings, options.bucket or settings.bucket), metrics)
     asked = None if options.queue is None else options.queue.get_secret_value()
     queue_url = asked or settings.with_bucket(bucket.url).queue_url
     logger.info("Serving queue %s and bucket %s.", redacted_url(queue_url), bucket.url)
     warn_of_short_patience(options.idle_timeout, delay_seconds=settings.delay_seconds(queue_url))
+    _publish_metrics(metrics, options)
     Supervisor(
         consumer=open_consumer_from_settings(settings, queue_url),
         bucket=bucket,
         habits=replace(
             habits_from_settings(settings, queue_url, worker=worker, idle_timeout_seconds=options.idle_timeout),
             pass_on=log_on if options.json else print_on,
+            metrics=metrics,
         ),
         shutdown=Shutdown(drain_seconds=settings.drain_seconds),
     ).run()
+
+
+def _publish_metrics(metrics: WorkerMetrics, options: Options) -> None:
+    if options.metrics_port is not None:
+        serve_metrics(metrics.registry, port=options.metrics_port + options.member)
+    if options.metrics_file is not None:
+        path = options.metrics_file
+        named = path.with_stem(f"{path.stem}-{options.member}") if options.processes > 1 else path
+        keep_metrics_file(metrics.registry, named)
 
 
 def warn_of_short_patience(idle_timeout_seconds: float | None, *, delay_seconds: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tasks.errors import BucketUnavailableError, GenerationMismatchError
 from tasks.jobs.claim import is_cancelled
 from tasks.jobs.status_file import StatusFile
+from tasks.metrics import WorkerMetrics
 from tasks.records.assignment import (
     AttemptFailed,
     AttemptReleased,
@@ -65,12 +66,14 @@ class AttemptWatch:
         bucket_thread: BucketThread,
         rhythm: Rhythm,
         shutdown: Shutdown,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._child = child
         self._file = file
         self._bucket_thread = bucket_thread
         self._rhythm = rhythm
         self._shutdown = shutdown
+        self._metrics = metrics or WorkerMetrics()
         self._news = Renewed()
         self._renewal: Future[bool] | None = None
         self._renewal_is_for_upload = False
@@ -125,6 +128,7 @@ class AttemptWatch:
                 self._renew_at = 0.0
             case StageBegan(stage=stage, engine=engine):
                 logger.info("Began stage %s.", stage)
+                self._metrics.stage_began(stage)
                 self._tell_status(stage=stage, engine=engine or self._news.engine)
             case FlowRunStarted(prefect_flow_run_id=flow_run_id):
                 self._tell_status(prefect_flow_run_id=flow_run_id)
@@ -157,6 +161,7 @@ class AttemptWatch:
             logger.warning("Could not renew the lease, the task may be taken over if this lasts: %s", error)
             self._renew_at = now + min(RETRY_SECONDS, self._rhythm.renew_seconds)
             return None
+        self._metrics.lease_renewed()
         if is_cancelled_now:
             return JobCancelled()
         self._renew_at = now + self._rhythm.renew_seconds

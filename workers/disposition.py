@@ -201,6 +201,19 @@ def settlement(ending: Ending, counters: Counters) -> Settlement:
     return Settlement(event, "delay" if isinstance(ending, ChildReleased) else "release")
 
 
+def ending_word(event: Succeeded | Failed | Released | None) -> str:
+    """Return an attempt's ending in one word, for counters: a kind of error, or what the class says."""
+    match event:
+        case Succeeded():
+            return "succeeded"
+        case Failed(error_kind=error_kind):
+            return error_kind
+        case Released(crashed=crashed):
+            return "crashed" if crashed else "released"
+        case None:
+            return "lost"
+
+
 def _event(ending: Ending, counters: Counters) -> Succeeded | Failed | Released | None:
     event: Succeeded | Failed | Released | None = None
     match ending:

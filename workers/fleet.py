@@ -18,7 +18,7 @@ RESTART_PAUSE_SECONDS = 1.0
 
 
 class Fleet:
-    """A fixed number of worker processes; `command` starts one, given `--parent-pid` besides."""
+    """A fixed number of worker processes; `command` starts one, given `--member` and `--parent-pid` besides."""
 
     def __init__(self, *, command: Sequence[str], size: int) -> None:
         self._command = command
@@ -45,7 +45,7 @@ class Fleet:
     def _start(self, place: int) -> None:
         # A session of its own: Ctrl-C reaches the parent alone, which passes it on once.
         process = subprocess.Popen(
-            [*self._command, f"--parent-pid={os.getpid()}"],
+            [*self._command, f"--member={place}", f"--parent-pid={os.getpid()}"],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -32,12 +32,15 @@ class Reach:
     #: Where the health check looks; None: nowhere.
     folder: Path | None = None
     clock: Callable[[], float] = time.monotonic
+    #: Told of each note: for metrics.
+    tell: Callable[[Service, bool], None] = lambda _service, _answers: None
     _silent_since: dict[Service, float] = field(default_factory=dict)
     _noted_at: float = float("-inf")
 
     def note(self, service: Service, *, answers: bool) -> None:
         """Take down whether a service answers. Call it often: it writes the note for the health check as well."""
         now = self.clock()
+        self.tell(service, answers)
         if answers:
             self._silent_since.pop(service, None)
         else:

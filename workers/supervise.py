@@ -7,7 +7,7 @@ operations, so that neither a crash nor a slow bucket ever costs the connection.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from tasks.bucket.store import Bucket
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ShutdownRequested, TaskMessageError
 from tasks.jobs.finish import finish_task
 from tasks.jobs.status_file import StatusFile
+from tasks.metrics import WorkerMetrics
 from tasks.records.message import TaskMessage, message_from_bytes
 from tasks.records.status import Failed, Released, Succeeded
 from workers.attempt_watch import AttemptWatch, Rhythm
@@ -31,6 +32,7 @@ from workers.disposition import (
     LeaveToOthers,
     LookAgain,
     MessageAct,
+    ending_word,
     foreign_bucket,
     rest_seconds,
     settlement,
@@ -72,6 +74,7 @@ class Habits:
     out_of_reach_seconds: float | None = None
     #: Where the health check of this machine looks; None: nowhere.
     health_folder: Path | None = None
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     #: Passes on what the child prints.
     pass_on: Callable[[str], None] = print_on
 
@@ -91,7 +94,12 @@ class Supervisor:
             command=habits.child_command, tasks_per_child=habits.tasks_per_child, pass_on=habits.pass_on
         )
         self._in_hand: Delivery | None = None
-        self._reach = Reach(limit_seconds=habits.out_of_reach_seconds, folder=habits.health_folder)
+        self._metrics = habits.metrics
+        self._reach = Reach(
+            limit_seconds=habits.out_of_reach_seconds,
+            folder=habits.health_folder,
+            tell=habits.metrics.service_answers,
+        )
 
     def run(self) -> None:
         """Work until asked to leave, or idle for too long.
@@ -206,12 +214,16 @@ class Supervisor:
     def _work(self, delivery: Delivery, task: ClaimedTask, child: ChildProcess) -> None:
         """Have the claimed task computed; write how it ended; then, and only then, let go of its message."""
         logger.info("Claimed the task.")
+        self._metrics.attempt_began()
         ending = self._computed(task, child)
         if isinstance(ending, ChildReleased):
             self._engines.look_anew()  # perhaps it was the engine that the child lacked
         settled = settlement(ending, task.file.status.counters)
         act = settled.act
-        if settled.event is not None and not self._write_ending(task.file, settled.event):
+        if settled.event is None or self._write_ending(task.file, settled.event):
+            self._metrics.attempt_ended(ending_word(settled.event))
+        else:
+            self._metrics.attempt_ended("lost")
             act = "release"
         self._let_go(delivery, act)
 
@@ -221,12 +233,14 @@ class Supervisor:
             logger.warning("The computing process died while it was idle, which is not this task's fault.")
             return AskedToLeave()
         self._keeper.assign(child, task.assignment)
+        self._metrics.child_started(child.pid)
         watch = AttemptWatch(
             child=child,
             file=task.file,
             bucket_thread=self._bucket_thread,
             rhythm=self._habits.rhythm,
             shutdown=self._shutdown,
+            metrics=self._metrics,
         )
         while (ending := watch.step()) is None:
             self._turn(watch.pause_seconds)
