@@ -11,8 +11,8 @@ from flows.terminal.verb import Verb, thor_flow
 from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
+from tasks.inputs.catalogue_file import read_catalogue
 from tasks.inputs.config_file import read_config
-from tasks.inputs.orbits_file import read_orbits
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
 from tasks.records.ids import job_id_from_text
@@ -82,7 +82,7 @@ def collect_options(config: Path | None, catalogue: Path | None) -> CollectOptio
     """Read and check the files that collecting takes."""
     return CollectOptions(
         ades=read_config(config).ades if config else {},
-        catalogue=read_orbits(catalogue) if catalogue else None,
+        catalogue=read_catalogue(catalogue) if catalogue else None,
     )
 
 

@@ -70,6 +70,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     claim_observations: bool = False,  # noqa: FBT001, FBT002 (a check box)
     config: Path | None = None,
     catalogue: Path | None = None,
+    leave_out_known: bool = False,  # noqa: FBT001, FBT002 (a check box)
     output: Path | None = None,
     workers: Annotated[int, Field(ge=0)] | None = None,
     wait: bool = True,  # noqa: FBT001, FBT002 (a check box)
@@ -92,6 +93,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         claim_observations: Leave out of later tasks the observations that earlier ones linked with confidence
             (docs/test-orbits.md).
         config: File of settings, csv of key,value. Default: the defaults of all settings.
+        leave_out_known: Link only what is not of the objects in the catalogue (docs/outputs.md).
         output: Directory for the results, on the machine that runs this. Default: thor_output/JOB_ID.
         workers: Workers to start on this machine and stop at the end. Default: as many as cores on a sqlite queue, else
             none.
@@ -102,7 +104,8 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     job_id = new_job_id(job_id or job_show.job_of_run(instrument.flow_run()))
     job_show.name_run(job_id)
     settings = settings_with(bucket=bucket, queue=queue)
-    inputs = inputs_of(observations, orbits, config, number, claim_observations=claim_observations)
+    left_out = catalogue_to_leave_out(catalogue, leave_out_known=leave_out_known)
+    inputs = inputs_of(observations, orbits, config, number, claim_observations=claim_observations, leave_out=left_out)
     options = collect_options(None, catalogue)
     if wait:
         require_writable(home_of_results(job_id, output))
@@ -159,17 +162,27 @@ def inputs_of(
     number: int | None = None,
     *,
     claim_observations: bool = False,
+    leave_out: Path | None = None,
 ) -> JobInputs:
     """Read and check the inputs; files that were read just before are not read again."""
     if number is not None and (orbits != AUTO or number < 1):
         raise BadInputError(f"Cannot choose {number} test orbits: give 1 or more, with orbits 'auto' only.")
     if observations is not None and orbits is not None:
-        return read_inputs(InputFiles(observations, orbits, config, number, claim_observations))
+        return read_inputs(InputFiles(observations, orbits, config, number, claim_observations, leave_out))
     if observations is not None or orbits is not None:
         raise BadInputError("Cannot submit a job: give both observations and orbits, or neither for the demo.")
+    if leave_out is not None:
+        raise BadInputError("Cannot leave known objects out of the demo: all of its objects are known.")
     if claim_observations:
         raise BadInputError("Cannot claim observations of the demo: each of its test orbits is there for one object.")
     return demo_inputs(config)
+
+
+def catalogue_to_leave_out(catalogue: Path | None, *, leave_out_known: bool) -> Path | None:
+    """Return the catalogue whose objects are left out; None: all is linked."""
+    if leave_out_known and catalogue is None:
+        raise BadInputError("Cannot leave known objects out: give the catalogue that knows them (--catalogue FILE).")
+    return catalogue if leave_out_known else None
 
 
 def default_workers(settings: Settings, *, wait: bool) -> int:
@@ -233,7 +246,7 @@ def check_options(options: Mapping[str, Any]) -> None:
                 options.get("workers")
             ),
             "--no-wait brings nothing home: give --output and --catalogue to `python -m flows.collect`": (
-                "output" in options or "catalogue" in options
+                "output" in options or ("catalogue" in options and not options.get("leave_out_known"))
             ),
         }
     for sentence, is_wrong in wrong.items():
@@ -252,7 +265,9 @@ def _submit(job_id: str = "", *, wait: bool = True, **options: Any) -> Submitted
     # Bad input ends here, before anything is started.
     observations = options.get("observations")
     claims = options.get("claim_observations", False)
-    inputs_of(observations, *map(options.get, ("orbits", "config", "number")), claim_observations=claims)
+    left_out = catalogue_to_leave_out(options.get("catalogue"), leave_out_known=options.get("leave_out_known", False))
+    others = map(options.get, ("orbits", "config", "number"))
+    inputs_of(observations, *others, claim_observations=claims, leave_out=left_out)
     collect_options(None, options.get("catalogue"))
     bucket = options.get("bucket")
     settings = settings_with(bucket=bucket, queue=options.get("queue"))

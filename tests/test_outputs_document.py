@@ -9,9 +9,11 @@ from tasks.engines.builtin.astrodynamics.orbit_classes import CLASSES
 from tasks.engines.score import OBJECTS, ORBITS
 from tasks.inputs.ades_settings import checked_ades, settings_of_observatory
 from tasks.inputs.csv_text import csv_from_table
+from tasks.inputs.known_observations import KNOWN_FIELDS
 from tasks.jobs.output_files import without_row_numbers
 from tasks.results.job_detections import detections_from_csv
 from tasks.results.job_results import FILES
+from tasks.results.known_of_job import LEFT_OUT
 from tasks.results.recovered_tables import FLAGS, complete_tables
 from tests.support.recovered import merged_demo
 
@@ -37,6 +39,10 @@ def test_every_column_and_flag_of_recovered_orbits_is_explained(completed):
 
 def test_every_column_of_the_members_is_explained(completed):
     assert named_in("recovered_orbit_members") == set(without_row_numbers(completed.members).column_names)
+
+
+def test_every_column_of_known_observations_is_explained():
+    assert named_in("known_observations") == {field.name for field in (*KNOWN_FIELDS, LEFT_OUT)}
 
 
 def test_every_column_of_the_truth_is_explained():

@@ -36,7 +36,7 @@ SHARED_PARAMETERS = {
     "bucket": "gs://NAME or file:///PATH. Default: THOR_BUCKET, or a directory in THOR_HOME.",
     "queue": "amqp://..., amqps://... or sqlite:///PATH. Default: THOR_QUEUE. A URL with a password belongs there, or "
     "in the file that THOR_QUEUE_FILE names: others see command lines, and the parameters of runs in Prefect.",
-    "catalogue": "File of orbits of known objects, in any format of test orbits: recovered objects get their names.",
+    "catalogue": "File of orbits of known objects: MPCORB, the Small-Body Database's csv, or any table of test orbits.",
     "json": "Print one JSON document instead of tables and sentences.",
 }
 EXIT_CODES = (

@@ -62,6 +62,11 @@ class JobLayout:
         return f"{self.prefix}observations.csv"
 
     @property
+    def known_observations(self) -> str:
+        """The detections of known objects that were left out of the observations, csv; absent: none were."""
+        return f"{self.prefix}known_observations.csv"
+
+    @property
     def config(self) -> str:
         """The settings, csv of key,value."""
         return f"{self.prefix}config.csv"

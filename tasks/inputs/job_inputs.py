@@ -14,9 +14,11 @@ from tasks.bucket.content import ScratchFile
 from tasks.engines.settings import EngineSettings
 from tasks.engines.tables import OBJECT_ID
 from tasks.inputs.canonical_file import CanonicalObservations, canonical_from_file, canonical_from_table
+from tasks.inputs.catalogue_file import CatalogueFile, read_catalogue
 from tasks.inputs.config_file import Config, csv_from_settings, read_config
 from tasks.inputs.csv_text import csv_from_table
 from tasks.inputs.engine_of_job import engine_named_by
+from tasks.inputs.known_observations import LeftOut, without_known
 from tasks.inputs.observations_file import observations_from_csv
 from tasks.inputs.orbits_file import read_orbits
 from tasks.records.ids import TaskId, task_ids_from_orbit_ids
@@ -47,6 +49,8 @@ class InputFiles:
     number: int | None = None
     #: Leave out of later tasks what earlier ones linked with confidence, whatever the config says.
     claim_observations: bool = False
+    #: Orbits of known objects whose detections are left out; None: all are linked.
+    leave_out: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class JobInputs:
     engine_version: str
     #: What was left out of the observations, filled in or chosen, in words.
     notes: tuple[str, ...] = ()
+    #: known_observations.csv: what was left out because it is of known objects; None: nobody asked for it.
+    known_csv: bytes | None = None
     #: The truth, when this is the demo.
     demo: "DemoProblem | None" = None
 
@@ -73,11 +79,14 @@ class JobInputs:
         orbits = hashlib.sha256()
         for task_id, body in zip(self.task_ids, self.orbit_csvs, strict=True):
             orbits.update(f"{task_id} {len(body)}\n".encode() + body)
-        return {
+        sums = {
             "observations.csv": self.observations.sha256,
             "config.csv": hashlib.sha256(self.config_csv).hexdigest(),
             ALL_ORBITS: orbits.hexdigest(),
         }
+        if self.known_csv is not None:
+            sums["known_observations.csv"] = hashlib.sha256(self.known_csv).hexdigest()
+        return sums
 
 
 def read_inputs(files: InputFiles) -> JobInputs:
@@ -88,7 +97,7 @@ def read_inputs(files: InputFiles) -> JobInputs:
     BadInputError
         For the first thing that is wrong; nothing has been uploaded.
     """
-    paths = (files.observations, files.orbits, *([files.config] if files.config else []))
+    paths = (files.observations, files.orbits, *(path for path in (files.config, files.leave_out) if path))
     return _read_unchanged(files, tuple(_stamp(path) for path in paths))
 
 
@@ -105,8 +114,20 @@ def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> 
         notes = (*notes, note)
     else:
         orbits = read_orbits(files.orbits)
+    known_csv = None
+    if files.leave_out is not None:
+        left = _without_known(observations, read_catalogue(files.leave_out), config.settings, files)
+        observations, notes, known_csv = canonical_from_table(left.rest), (*notes, left.note), left.known_csv
     inputs = _job_inputs(observations, orbits, config.settings)
-    return dataclasses.replace(_with_ades(inputs, config), notes=notes)
+    return dataclasses.replace(_with_ades(inputs, config), notes=notes, known_csv=known_csv)
+
+
+def _without_known(
+    observations: CanonicalObservations, catalogue: CatalogueFile, settings: EngineSettings, files: InputFiles
+) -> LeftOut:
+    name = str(files.observations)
+    table = observations_from_csv(observations.file.opened(), name=name)
+    return without_known(table, catalogue, settings, name=name)
 
 
 def _chosen_orbits(

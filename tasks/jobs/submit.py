@@ -60,7 +60,9 @@ class Submission:
 
     def lacks_job_files(self) -> bool:
         """Tell whether somebody deleted observations or config."""
-        names = (self.layout.observations, self.layout.config)
+        names = [self.layout.observations, self.layout.config]
+        if self.inputs.known_csv is not None:
+            names.append(self.layout.known_observations)
         return any(self.bucket.generation(name) == MUST_NOT_EXIST for name in names)
 
     def missing_tasks(self) -> list[int]:
@@ -74,7 +76,9 @@ class Submission:
         return [number for number, task in enumerate(tasks) if not {task.orbits, task.status} <= listed]
 
     def upload_job_files(self) -> None:
-        """Write observations and config."""
+        """Write observations and config, and what was left out of the observations."""
+        if self.inputs.known_csv is not None:
+            self._create(self.layout.known_observations, self.inputs.known_csv)
         self._create(self.layout.observations, self.inputs.observations)
         self._create(self.layout.config, self.inputs.config_csv)
 

@@ -50,11 +50,8 @@ class JobDetections:
     truth: pa.Table
 
 
-def read_job_detections(bucket: Bucket, layout: JobLayout, asked_ids: pa.ChunkedArray) -> JobDetections:
-    """Return the detections of a job with these ids, and the outline of all.
-
-    Without observations in the bucket (somebody deleted them) everything is null or empty, and a warning says so.
-    """
+def download_observations(bucket: Bucket, layout: JobLayout) -> ScratchFile:
+    """Return the job's observations.csv; without it in the bucket an empty file, and a warning says so."""
     file = ScratchFile()
     try:
         bucket.download(layout.observations, file)
@@ -64,11 +61,14 @@ def read_job_detections(bucket: Bucket, layout: JobLayout, asked_ids: pa.Chunked
             layout.observations,
             bucket.url,
         )
-    return detections_from_csv(file, asked_ids)
+    return file
 
 
 def detections_from_csv(body: Body, asked_ids: pa.ChunkedArray) -> JobDetections:
-    """Return the same from the canonical csv; `body` may be empty."""
+    """Return the detections of a job with these ids, and the outline of all, from its observations.csv.
+
+    Of an empty file (somebody deleted it) everything is null or empty.
+    """
     content = content_of(body)
     wanted = pc.unique(asked_ids)
     found: list[pa.Table] = []

@@ -1,6 +1,6 @@
 """What a client has at the end, in one directory: outputs of each task, merged tables, pictures and a report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
-from tasks.engines.settings import ClusterAndLinkSettings, settings_from_items
+from tasks.engines.settings import ClusterAndLinkSettings, EngineSettings, settings_from_items
 from tasks.errors import ObjectNotFoundError
 from tasks.inputs.ades_settings import checked_ades, without_ades
 from tasks.inputs.config_file import items_from_csv
@@ -22,7 +22,8 @@ from tasks.results.adam_core_tables import adam_core_members, adam_core_orbits
 from tasks.results.ades_file import AdesFiles, ades_files
 from tasks.results.completeness import FILES as JUDGED_FILES
 from tasks.results.completeness import Completeness, Figures, completeness_of
-from tasks.results.job_detections import JobDetections, read_job_detections
+from tasks.results.job_detections import JobDetections, detections_from_csv, download_observations
+from tasks.results.known_of_job import KNOWN_FILE, KNOWN_FILES, known_of_job, totals_of_known
 from tasks.results.merge_results import MEMBERS_FILE, ORBITS_FILE, MergedResults, merge_results
 from tasks.results.orbit_plots import pictures_of_fits, pictures_of_orbits
 from tasks.results.plots import Picture
@@ -50,8 +51,8 @@ class CollectOptions:
 
     #: Config keys `ades.*`, checked; they go before those of the job.
     ades: Mapping[str, str] = field(default_factory=dict)
-    #: Orbits of known objects, rows of `tables.TEST_ORBITS`; None: nothing is attributed.
-    catalogue: pa.Table | None = None
+    #: Orbits of known objects, blocks of `known_detections.tables.KNOWN_ORBITS`; None: nothing is attributed.
+    catalogue: Iterable[pa.Table] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,26 @@ def collect_results(
     orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))
     tasks = collect_outputs(watch.bucket, watch.layout, statuses=statuses, orbit_ids=orbit_ids, output=output)
     merged = merge_results(task for task in tasks if task.status.state == "succeeded")
-    detections = read_job_detections(watch.bucket, watch.layout, merged.members["obs_id"])
-    merged = complete_tables(merged, detections, options.catalogue)
+    observations = download_observations(watch.bucket, watch.layout)
+    detections = detections_from_csv(observations, merged.members["obs_id"])
+    known = known_of_job(
+        watch.bucket,
+        watch.layout,
+        observations=observations,
+        catalogue=options.catalogue,
+        settings=_settings_of(config, "default_sigma_deg"),
+    )
+    merged = complete_tables(merged, detections, known.orbits)
     judged = completeness_of(detections, merged.members, settings=_what_is_findable(config))
     _write_tables(merged, output)
+    _write_known(known.observations, output)
     for name, table in judged.tables.items():
         write_whole(output / f"{name}.csv", csv_from_table(table))
     pictures = _drawn(merged, detections, judged, output)
     ades = ades_files(merged, _ades_items(config, options), job_id=manifest.job_id)
     _write_ades(ades, output)
     others = dict.fromkeys(ades.bodies, "the objects as ADES 2022, PSV") | (JUDGED_FILES if judged.tables else {})
+    others |= KNOWN_FILES if known.observations is not None else {}
     matter = ReportMatter(
         manifest=manifest,
         config={**config, **options.ades},
@@ -114,7 +125,7 @@ def collect_results(
         merged=merged,
         detections=detections,
         pictures=pictures,
-        totals=judged.totals,
+        totals=judged.totals | totals_of_known(known.observations),
         files=files_beside(output, FILES | others),
         notes=ades.notes,
     )
@@ -148,6 +159,12 @@ def _write_tables(merged: MergedResults, output: Path) -> None:
         write_whole(output / f"{name}.parquet", parquet_from_table(table))
 
 
+def _write_known(known: pa.Table | None, output: Path) -> None:
+    if known is not None:
+        write_whole(output / f"{KNOWN_FILE}.csv", csv_from_table(known))
+        write_whole(output / f"{KNOWN_FILE}.parquet", parquet_from_table(known))
+
+
 def _write_ades(ades: AdesFiles, output: Path) -> None:
     """Write the files, and remove those of an earlier collect that are no more: nobody shall send them."""
     for path in output.glob("ades_*.psv"):
@@ -167,8 +184,12 @@ def _config_items(bucket: Bucket, layout: JobLayout) -> dict[str, str]:
 
 
 def _what_is_findable(config: Mapping[str, str]) -> ClusterAndLinkSettings:
-    engine = {key: value for key, value in without_ades(config).items() if key.startswith("cluster_and_link.")}
-    return settings_from_items(engine).cluster_and_link
+    return _settings_of(config, "cluster_and_link.").cluster_and_link
+
+
+def _settings_of(config: Mapping[str, str], start: str) -> EngineSettings:
+    """Return the settings whose keys begin so; the others as they are by default."""
+    return settings_from_items({key: value for key, value in without_ades(config).items() if key.startswith(start)})
 
 
 def _ades_items(config: Mapping[str, str], options: CollectOptions) -> dict[str, str]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.csv as pc
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 from pydantic import SecretStr
@@ -236,3 +237,26 @@ def test_a_job_with_a_task_that_fails_ends_with_1_and_brings_the_rest_home(
     }
     assert "'epoch' is missing" in (tmp_path / "out/tasks/Eros/outputs/error_message.txt").read_text()
     assert report["totals"]["recovered_orbits"] == 2
+
+
+def test_known_objects_are_left_out_and_only_the_rest_is_linked(place: Place, files, unseen, capsys, tmp_path):
+    catalogue = tmp_path / "known.csv"
+    catalogue.write_bytes(csv_from_table(orbits_of(("Hebe", "Eros"))))
+    known = ("--catalogue", str(catalogue), "--leave-out-known")
+    output = tmp_path / "found"
+
+    code = run(*files, *place.options, *known, "--job-id", "J1", "--workers", "1", "--output", str(output))
+
+    assert code == 0
+    told = capsys.readouterr()
+    assert "Left out 43 of 128 observations: they are of known objects (2; the catalogue has 2 orbits)." in told.err
+    left = pc.read_csv(output / "known_observations.csv")
+    assert set(left["known_object"].to_pylist()) == {"Hebe", "Eros"}
+    assert set(left["left_out"].to_pylist()) == {True}
+    assert pc.read_csv(output / "recovered_orbits.csv")["found_by"].to_pylist() == ["Edlu"]
+
+
+def test_leaving_known_objects_out_needs_a_catalogue(place: Place, files, unseen, capsys):
+    assert run(*files, *place.options, "--leave-out-known") == 2
+    assert "give the catalogue that knows them (--catalogue FILE)" in capsys.readouterr().err
+    assert not (place.path / "bucket").exists()
