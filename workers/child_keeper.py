@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from tasks.engines.upstream_files import remove_left_directories
 from tasks.records.assignment import Assignment
 from workers.child_process import ChildProcess
 from workers.logs import print_on
@@ -81,6 +82,7 @@ class ChildKeeper:
             # One that still compiles would not hear it.
             self._child.dismiss(grace_seconds=DISMISSAL_SECONDS if self._child.is_ready else 0.0)
             self._child = None
+            remove_left_directories()  # a child that is gone, by whatever way, has removed nothing
 
     def _is_worn(self) -> bool:
         return self._tasks_per_child is not None and self._tasks_begun >= self._tasks_per_child

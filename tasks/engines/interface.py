@@ -1,6 +1,7 @@
 """What an engine is: five stages that meet only in tables. Nothing here computes."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
@@ -48,6 +49,10 @@ class LinkingProblem:
     test_orbit: pa.Table
     settings: EngineSettings
     map_blocks: MapBlocks = field(default=map_blocks_in_turn)
+    #: What former attempts kept of stages that they finished (`StageResult.kept`), by stage.
+    kept: dict[Stage, Mapping[str, bytes]] = field(default_factory=dict)
+    #: Whoever works on the problem closes it at the end: what an engine needed for it alone goes then.
+    at_end: ExitStack = field(default_factory=ExitStack)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class StageResult:
 
     tables: Tables
     counts: Mapping[str, int]
+    #: Files, by name, from which the engine goes on after this stage, where the tables are not enough.
+    kept: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -13,6 +13,13 @@ from typing import Any, get_type_hints
 
 from tasks.engines.allowed_values import ANY, KEY, Allowed, at_least, expected_of, more_than, one_of
 from tasks.engines.errors import EngineInputError
+from tasks.engines.upstream_settings import (
+    PREFIX,
+    ThorSettings,
+    items_from_thor_settings,
+    require_effect,
+    thor_settings_from_items,
+)
 
 ENGINES = ("builtin", "thor")
 """What `engine` may name."""
@@ -159,6 +166,8 @@ class EngineSettings:
     orbit_determination: OrbitDeterminationSettings = field(default_factory=OrbitDeterminationSettings)
     merge_and_extend: MergeAndExtendSettings = field(default_factory=MergeAndExtendSettings)
     claims: ClaimSettings = field(default_factory=ClaimSettings)
+    #: Fields of upstream's own Config, keys `thor.<field>` (`upstream_settings`): those that a config names.
+    thor: ThorSettings = ()
 
 
 def settings_from_items(items: Mapping[str, str]) -> EngineSettings:
@@ -170,7 +179,10 @@ def settings_from_items(items: Mapping[str, str]) -> EngineSettings:
         For an unknown key, or a value that is not of the key's type or not in its range.
     """
     changes: dict[str, dict[str, Any]] = {}
+    thor = {key.removeprefix(PREFIX): text for key, text in items.items() if key.startswith(PREFIX)}
     for key, text in items.items():
+        if key.startswith(PREFIX):
+            continue
         group, _, name = key.rpartition(".")
         changes.setdefault(group, {})[name] = _parse(key, text)
     groups = {
@@ -178,12 +190,27 @@ def settings_from_items(items: Mapping[str, str]) -> EngineSettings:
         for group, values in changes.items()
         if group
     }
-    return dataclasses.replace(EngineSettings(), **changes.get("", {}), **groups)
+    settings = dataclasses.replace(EngineSettings(), **changes.get("", {}), **groups)
+    return dataclasses.replace(settings, thor=thor_settings_from_items(thor))
 
 
 def items_from_settings(settings: EngineSettings) -> dict[str, str]:
     """Return every key with its value as text: the inverse of `settings_from_items`."""
-    return {key: str(_value(settings, key)) for key in _types_of_keys()}
+    own = {key: str(_value(settings, key)) for key in _types_of_keys()}
+    return {**own, **items_from_thor_settings(settings.thor)}
+
+
+def require_settings_have_effect(settings: EngineSettings) -> None:
+    """Refuse settings that the engine they name does not heed.
+
+    Raises
+    ------
+    EngineInputError
+        It names the key, and what to set instead.
+    """
+    default = EngineSettings()
+    changed = tuple(key for key in _types_of_keys() if _value(settings, key) != _value(default, key))
+    require_effect(changed, settings.thor, engine=settings.engine)
 
 
 def _parse(key: str, text: str) -> int | float | str | bool:
@@ -234,6 +261,8 @@ def _value(settings: EngineSettings, key: str) -> object:
 def _types_of_keys() -> dict[str, type]:
     types: dict[str, type] = {}
     for name, hint in get_type_hints(EngineSettings).items():
+        if name == PREFIX.removesuffix("."):
+            continue
         if dataclasses.is_dataclass(hint):
             types |= {f"{name}.{inner}": kind for inner, kind in get_type_hints(hint).items()}
         else:

@@ -1,95 +1,71 @@
 """Engine `thor`: upstream THOR in an interpreter of its own, behind the same interface as ours.
 
-Upstream (github moeyensj/thor) needs other versions of our own libraries. It runs as a subprocess that meets us in
-files (`upstream_interpreter`); this module makes its tables ours. The package `thor` on PyPI is something else.
+Upstream (github moeyensj/thor) needs other versions of our own libraries. It runs as a process (`upstream_process`)
+that meets us in files (`upstream_files`); this module says what it is to do. PyPI's package `thor` is something else.
 """
 
 import hashlib
 import json
+import logging
 import shutil
-import subprocess
-import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.engines.builtin.survey import PreparedSurvey, prepare_survey
-from tasks.engines.errors import EngineError, EngineInputError, EngineMissingError
-from tasks.engines.interface import LinkingProblem, Stage, StageResult, Tables
+from tasks.engines.errors import EngineInputError
+from tasks.engines.interface import STAGES, LinkingProblem, Stage, StageResult, Tables
 from tasks.engines.settings import EngineSettings
+from tasks.engines.upstream_files import OwnDirectory
+from tasks.engines.upstream_process import Event, UpstreamProcess
+from tasks.engines.upstream_settings import COUNTERPARTS, MAX_PROCESSES, ThorValue
 from tasks.engines.upstream_tables import tables_from_upstream
 
-RUNNER = Path(__file__).parent / "upstream_interpreter" / "run_stage.py"
-
-COMMIT = "7d74c0b"
-"""The commit that the adapter was written for."""
-
-NOT_THERE = 3
-"""The runner's exit code when upstream THOR is not there."""
-
-ADAPTER = "1"
+ADAPTER = "2"
 """Changes when the adapter makes other tables of the same upstream results."""
 
-HOW_TO_INSTALL = (
-    "Give upstream THOR an environment of its own (Python 3.12) and name its interpreter in THOR_PYTHON: "
-    f"`python3.12 -m venv thor-env && thor-env/bin/pip install 'git+https://github.com/moeyensj/thor@{COMMIT}' "
-    "'adam-core==0.5.5' 'ray[default]==2.49.1'`. Never install the package named thor from PyPI: it is an HTTP library."
-)
+logger = logging.getLogger(__name__)
 
 
-class UpstreamFailedError(EngineError):
-    """Upstream ended with an error; the message has the end of what it wrote."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UpstreamSurvey:
-    """Our prepared survey, and a directory in which upstream's own files live as long as the survey."""
+    """Our prepared survey, and the file in which upstream finds the observations, as long as the survey lives."""
 
     prepared: PreparedSurvey
-    #: Columns of `tables.OBSERVATIONS`, and `night`; no nulls where upstream allows none.
-    observations: pa.Table
-    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="thor-upstream-")))
+    #: The job's directory: observations.parquet, and one folder for each test orbit at work.
+    directory: Path
 
     def __post_init__(self) -> None:
         weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
 
     @property
+    def observations(self) -> Path:
+        """Columns of `tables.OBSERVATIONS`, and `night`; no nulls where upstream allows none."""
+        return self.directory / "observations.parquet"
+
+    @property
     def nbytes(self) -> int:
-        """Memory it takes, bytes."""
-        return self.prepared.nbytes + int(self.observations.nbytes)
-
-    def folder(self, problem: LinkingProblem) -> Path:
-        """Return the directory of this test orbit with these settings, its inputs in place."""
-        config = json.dumps(upstream_config(problem.test_orbit, problem.settings), sort_keys=True)
-        orbit = problem.test_orbit.to_pydict()
-        name = hashlib.sha256(f"{config}{sorted(orbit.items())}".encode()).hexdigest()[:16]
-        folder = self.directory / name
-        if not folder.exists():
-            folder.mkdir()
-            pq.write_table(self.observations, folder / "observations.parquet")
-            pq.write_table(problem.test_orbit, folder / "test_orbit.parquet")
-            (folder / "config.json").write_text(config)
-        return folder
+        """Memory and disk that it takes, bytes."""
+        return self.prepared.nbytes + self.observations.stat().st_size
 
 
-@dataclass(frozen=True)
 class UpstreamEngine:
-    """See `tasks.engines.interface.Engine`. Each stage is one run of upstream, up to and with that stage.
+    """See `tasks.engines.interface.Engine`. One process of upstream computes stage after stage, task after task.
 
-    Upstream goes on from its own files of the stages before; where they are gone, since another process made them, it
-    makes them again.
+    Upstream keeps what a stage gave in memory for the next one, and in files. A former attempt's files come with its
+    checkpoint: upstream goes on from them.
     """
 
-    #: The interpreter that has upstream THOR; None: none is set.
-    python: Path | None
+    def __init__(self, python: Path | None) -> None:
+        #: The interpreter that has upstream THOR; None: none is set.
+        self.python = python
+        self._process: UpstreamProcess | None = None
+        self._own: OwnDirectory | None = None
 
     @property
     def name(self) -> str:
@@ -98,128 +74,155 @@ class UpstreamEngine:
 
     @property
     def version(self) -> str:
-        """Upstream's version with that of the adapter."""
-        return f"{self.found['thor']}+{self.found['adam-core']}.adapter.{ADAPTER}"
-
-    @cached_property
-    def found(self) -> Mapping[str, str]:
-        """Versions of what the interpreter has.
+        """Upstream's version with that of the adapter.
 
         Raises
         ------
         EngineMissingError
-            If it is not there, or has not got upstream THOR.
+            If it is not there, has not got upstream THOR, or has another than the adapter was written for.
         """
-        with self._running("check") as events:
-            for event in events:
-                if event["event"] == "found":
-                    return {name: str(value) for name, value in event.items() if name != "event"}
-        raise EngineMissingError(f"Cannot run engine 'thor' with {self.python}: it said nothing. {HOW_TO_INSTALL}")
+        return version_from_found(self._running().found)
 
     def prepare(self, observations: pa.Table, settings: EngineSettings) -> UpstreamSurvey:
         """Prepare the observations of a job (rows of `tables.OBSERVATIONS`)."""
         prepared = prepare_survey(observations, settings)
-        return UpstreamSurvey(prepared, upstream_observations(prepared, observations))
+        survey = UpstreamSurvey(prepared, _new_folder(self._directory(), "survey"))
+        pq.write_table(upstream_observations(prepared, observations), survey.observations)
+        return survey
 
-    def range_and_shift(self, problem: LinkingProblem, tables: Tables) -> StageResult:  # noqa: ARG002
+    def range_and_shift(self, problem: LinkingProblem, tables: Tables) -> StageResult:
         """Run upstream's filter_observations, generate_ephemeris and range_and_transform."""
-        return self._stage("range_and_shift", problem)
+        return self._stage("range_and_shift", problem, tables)
 
-    def cluster_and_link(self, problem: LinkingProblem, tables: Tables) -> StageResult:  # noqa: ARG002
+    def cluster_and_link(self, problem: LinkingProblem, tables: Tables) -> StageResult:
         """Run upstream's cluster_and_link."""
-        return self._stage("cluster_and_link", problem)
+        return self._stage("cluster_and_link", problem, tables)
 
-    def initial_orbit_determination(self, problem: LinkingProblem, tables: Tables) -> StageResult:  # noqa: ARG002
+    def initial_orbit_determination(self, problem: LinkingProblem, tables: Tables) -> StageResult:
         """Run upstream's initial_orbit_determination."""
-        return self._stage("initial_orbit_determination", problem)
+        return self._stage("initial_orbit_determination", problem, tables)
 
-    def orbit_determination(self, problem: LinkingProblem, tables: Tables) -> StageResult:  # noqa: ARG002
+    def orbit_determination(self, problem: LinkingProblem, tables: Tables) -> StageResult:
         """Run upstream's differential_correction."""
-        return self._stage("orbit_determination", problem)
+        return self._stage("orbit_determination", problem, tables)
 
-    def merge_and_extend(self, problem: LinkingProblem, tables: Tables) -> StageResult:  # noqa: ARG002
+    def merge_and_extend(self, problem: LinkingProblem, tables: Tables) -> StageResult:
         """Run upstream's merge_and_extend_orbits."""
-        return self._stage("merge_and_extend", problem)
+        return self._stage("merge_and_extend", problem, tables)
 
-    def _stage(self, stage: Stage, problem: LinkingProblem) -> StageResult:
+    def close(self) -> None:
+        """End the process and remove every file. The engine may be used again."""
+        if self._process is not None:
+            self._process.close()
+        if self._own is not None:
+            self._own.remove()
+        self._process = self._own = None
+
+    def _stage(self, stage: Stage, problem: LinkingProblem, tables: Tables) -> StageResult:
         survey: UpstreamSurvey = problem.survey
-        folder = survey.folder(problem)
-        done = None
-        with self._running("run", str(folder), stage) as events:
-            for event in events:
-                done = event if event["event"] == "done" else done
-        if done is None:
-            raise UpstreamFailedError(f"Upstream THOR ended {stage} without a result.")
+        folder = folder_of(problem)
+        command = {
+            "stage": stage,
+            "folder": str(folder),
+            "observations": str(survey.observations),
+            "scratch": str(self._directory()),
+            "unmasked": _unmasked(folder, problem, tables),
+        }
+        done = self._running().ask(command, hear=lambda event: _tell(stage, event))
         flat = {name: pq.read_table(folder / "tables" / f"{name}.parquet") for name in done["tables"]}
-        software = f"{self.name} {self.version}"
-        tables = tables_from_upstream(flat, survey.prepared, software)
-        return StageResult(tables, {name: table.num_rows for name, table in tables.items()})
+        made = tables_from_upstream(flat, survey.prepared, f"{self.name} {self.version}")
+        kept = {name: (folder / "work" / name).read_bytes() for name in done["files"]} if stage != STAGES[-1] else {}
+        return StageResult(made, {name: table.num_rows for name, table in made.items()}, kept)
 
-    @contextmanager
-    def _running(self, *arguments: str) -> Iterator[Iterator[dict[str, Any]]]:
-        """Start the runner and give its events; it ends when this process does, since it holds its standard input."""
-        with tempfile.TemporaryFile("w+") as written, self._started(arguments, written) as process:
-            assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
-            yield (self._event(line) for line in process.stdout)
-            process.stdout.read()
-            code = process.wait()
-            written.seek(0)
-            self._check(code, arguments, written.read()[-4000:])
+    def _running(self) -> UpstreamProcess:
+        if self._process is None or not self._process.is_alive:
+            self._process = UpstreamProcess(self.python)
+        return self._process
 
-    def _started(self, arguments: tuple[str, ...], written: Any) -> "subprocess.Popen[str]":
-        if self.python is None:
-            raise EngineMissingError(f"Cannot run engine 'thor': THOR_PYTHON is not set. {HOW_TO_INSTALL}")
-        command = [str(self.python), str(RUNNER), *arguments]
-        try:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=written, text=True)
-        except OSError as error:
-            raise EngineMissingError(
-                f"Cannot run engine 'thor': the interpreter {self.python} does not start ({error.strerror}). "
-                f"{HOW_TO_INSTALL}"
-            ) from error
-
-    def _event(self, line: str) -> dict[str, Any]:
-        try:
-            event: dict[str, Any] = json.loads(line)
-        except ValueError as error:
-            raise EngineMissingError(
-                f"Cannot run engine 'thor': {self.python} wrote {line.strip()[:80]!r}, expected lines of JSON; is it a "
-                f"Python interpreter? {HOW_TO_INSTALL}"
-            ) from error
-        return event
-
-    def _check(self, code: int, arguments: tuple[str, ...], written: str) -> None:
-        """Raise what an exit code means."""
-        if code == NOT_THERE or (arguments == ("check",) and code != 0):
-            raise EngineMissingError(
-                f"Cannot run engine 'thor' with {self.python}: upstream THOR is not there ({written.strip()}). "
-                f"{HOW_TO_INSTALL}"
-            )
-        if code != 0:
-            raise UpstreamFailedError(
-                f"Upstream THOR failed: {' '.join(arguments)} ended with exit code {code}, expected 0. It wrote: "
-                f"{written.strip()}"
-            )
+    def _directory(self) -> Path:
+        if self._own is None:
+            self._own = OwnDirectory()
+        return self._own.path
 
 
-def upstream_config(test_orbit: pa.Table, settings: EngineSettings) -> dict[str, Any]:
-    """Return our settings as fields of upstream's `Config`; what ours do not say keeps upstream's default."""
+def version_from_found(found: Mapping[str, object]) -> str:
+    """Return the engine's version: upstream's, that of adam-core, and the adapter's."""
+    return f"{found['thor']}+{found['adam-core']}.adapter.{ADAPTER}"
+
+
+def folder_of(problem: LinkingProblem) -> Path:
+    """Return the folder of an attempt, its inputs in place, and the files that a former attempt kept.
+
+    It goes when the attempt has ended.
+    """
+    config = json.dumps(upstream_config(problem.test_orbit, problem.settings), sort_keys=True)
+    orbit = problem.test_orbit.to_pydict()
+    name = hashlib.sha256(f"{config}{sorted(orbit.items())}".encode()).hexdigest()[:16]
+    folder: Path = problem.survey.directory / name
+    if not folder.exists():
+        problem.at_end.callback(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "work").mkdir(parents=True)
+        pq.write_table(problem.test_orbit, folder / "test_orbit.parquet")
+        (folder / "config.json").write_text(config)
+        for files in problem.kept.values():
+            for file_name, body in files.items():
+                (folder / "work" / file_name).write_bytes(body)
+    return folder
+
+
+def _unmasked(folder: Path, problem: LinkingProblem, tables: Tables) -> str | None:
+    """Return the file that names the observations that no other task has claimed; None: all stay."""
+    if not problem.settings.claims.observations or "projected_observations" not in tables:
+        return None
+    path = folder / "unmasked.parquet"
+    pq.write_table(tables["projected_observations"].select(["obs_id"]), path)
+    return str(path)
+
+
+def _tell(stage: Stage, event: Event) -> None:
+    if event["event"] == "silent":
+        logger.info("Upstream has been at %s for %.0f s since its last line.", stage, event["seconds"])
+    elif event["event"] == "stage":
+        rows = ", ".join(map(str, event["rows"]))
+        logger.info("Upstream finished %s: rows %s.", event["name"], rows)
+
+
+def _new_folder(directory: Path, name: str) -> Path:
+    """Return a new folder of that name, with the first number that is free."""
+    number = sum(path.name.startswith(name) for path in directory.iterdir())
+    while (folder := directory / f"{name}-{number}").exists():
+        number += 1
+    folder.mkdir()
+    return folder
+
+
+def upstream_config(test_orbit: pa.Table, settings: EngineSettings) -> dict[str, ThorValue]:
+    """Return our settings as fields of upstream's `Config`; what a config does not say keeps upstream's default.
+
+    Upstream's own keys (`thor.<field>`) win over ours with the same meaning.
+    """
     if test_orbit.num_rows != 1:
         raise EngineInputError(
             f"A task has {test_orbit.num_rows} test orbits, expected 1. Give each a task of its own."
         )
-    has_covariance = test_orbit["covariance"][0].as_py() is not None
-    cell, link = settings.range_and_shift, settings.cluster_and_link
-    fewest = {f"{stage}_min_obs": link.min_observations for stage in ("cluster", "iod", "od", "arc_extension")}
-    shortest = {f"{stage}_min_arc_length": link.min_arc_days for stage in ("cluster", "iod", "od", "arc_extension")}
-    return {
-        "filter_cell_radius": None if has_covariance else cell.cell_radius_deg,
-        "filter_mahalanobis_distance": cell.cell_mahalanobis if has_covariance else None,
-        "cluster_min_nights": link.min_nights,
-        **fewest,
-        **shortest,
-        "arc_extension_radius": settings.merge_and_extend.radius_arcsec / 3600,
+    ours = {
+        "range_and_shift.cell_radius_deg": settings.range_and_shift.cell_radius_deg,
+        "range_and_shift.cell_mahalanobis": settings.range_and_shift.cell_mahalanobis,
+        "cluster_and_link.min_observations": settings.cluster_and_link.min_observations,
+        "cluster_and_link.min_nights": settings.cluster_and_link.min_nights,
+        "cluster_and_link.min_arc_days": settings.cluster_and_link.min_arc_days,
+        "cluster_and_link.grid_speed_deg_per_day": settings.cluster_and_link.grid_speed_deg_per_day,
+        "cluster_and_link.grid_bins": settings.cluster_and_link.grid_bins,
+        "cluster_and_link.grid_radius_deg": settings.cluster_and_link.grid_radius_deg,
+        "merge_and_extend.radius_arcsec": settings.merge_and_extend.radius_arcsec / 3600,
     }
+    fields: dict[str, ThorValue] = {name: ours[key] for key, names in COUNTERPARTS.items() for name in names}
+    for name in ("cluster_vx_min", "cluster_vy_min"):
+        fields[name] = -settings.cluster_and_link.grid_speed_deg_per_day
+    # The cell is told by a radius, or by the test orbit's covariance where there is one.
+    has_covariance = test_orbit["covariance"][0].as_py() is not None
+    fields["filter_cell_radius" if has_covariance else "filter_mahalanobis_distance"] = None
+    return {**fields, "max_processes": MAX_PROCESSES, **dict(settings.thor)}
 
 
 def upstream_observations(survey: PreparedSurvey, observations: pa.Table) -> pa.Table:

@@ -1,6 +1,6 @@
 """The interpreter that has upstream THOR, as a process that is told what to do and says what happens.
 
-Commands and events are JSON lines (`upstream_interpreter/run_stage.py`); whatever else it writes are lines of its log.
+Commands and events are JSON lines (`upstream_interpreter/serve.py`); whatever else it writes are lines of its log.
 This module loads no numerics: a supervisor asks by it whether upstream is there.
 """
 
@@ -9,14 +9,16 @@ import json
 import logging
 import os
 import selectors
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.engines.errors import EngineError, EngineMissingError
+from tasks.engines.upstream_settings import differences_of_config
 
-RUNNER = Path(__file__).parent / "upstream_interpreter" / "run_stage.py"
+RUNNER = Path(__file__).parent / "upstream_interpreter" / "serve.py"
 
 COMMIT = "7d74c0b"
 """The commit that the adapter was written for."""
@@ -106,7 +108,7 @@ class UpstreamProcess:
         with contextlib.suppress(BrokenPipeError):  # of a dead process: the loop below says how it died
             self._popen.stdin.write(json.dumps(command).encode() + b"\n")
             self._popen.stdin.flush()
-        what = " ".join(str(value) for value in command.values() if isinstance(value, str))
+        what = str(command["stage"])
         for event in self._events:
             if event["event"] == "done":
                 return event
@@ -114,6 +116,9 @@ class UpstreamProcess:
                 raise UpstreamFailedError(f"Upstream THOR failed at {what}: {event['error']}")
             hear(event)
         self.close()
+        if self._popen.returncode == -signal.SIGKILL:
+            # The kernel's answer to a machine without memory: the attempt is a crash, and goes on from its checkpoint.
+            raise MemoryError(f"Upstream THOR was killed while it was asked for {what}. It wrote last: {self._written}")
         raise UpstreamFailedError(
             f"Upstream THOR ended while it was asked for {what}, with exit code {self._popen.returncode}, expected an "
             f"answer. It wrote last: {self._written}"
@@ -155,13 +160,24 @@ class UpstreamProcess:
     def _await_found(self) -> Mapping[str, Any]:
         for event in self._events:
             if event["event"] == "found":
-                return {name: value for name, value in event.items() if name != "event"}
+                found = {name: value for name, value in event.items() if name != "event"}
+                self._require_known(found)
+                return found
         self.close()
         code = self._popen.returncode
         why = "upstream THOR is not there" if code == NOT_THERE else f"it ended with exit code {code} and said nothing"
         raise EngineMissingError(
             f"Cannot run engine 'thor' with {self._python}: {why} ({self._written}). {HOW_TO_INSTALL}"
         )
+
+    def _require_known(self, found: Mapping[str, Any]) -> None:
+        """Refuse an upstream with other settings: it computes something else than the adapter thinks."""
+        differences = differences_of_config(found["config"]) if "config" in found else []
+        if differences:
+            raise EngineMissingError(
+                f"Cannot run engine 'thor' with {self._python}: upstream THOR {found.get('thor')} is not the one of "
+                f"commit {COMMIT}, which the adapter was written for: {'; '.join(differences)}. {HOW_TO_INSTALL}"
+            )
 
     def _read_events(self) -> Iterator[Event]:
         """Yield its events until it ends; log what it writes besides, in the order in which it comes."""

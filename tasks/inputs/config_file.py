@@ -11,7 +11,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.engines.errors import EngineInputError
-from tasks.engines.settings import EngineSettings, items_from_settings, settings_from_items
+from tasks.engines.settings import (
+    EngineSettings,
+    items_from_settings,
+    require_settings_have_effect,
+    settings_from_items,
+)
 from tasks.errors import BadInputError
 from tasks.inputs.ades_settings import checked_ades, without_ades
 from tasks.inputs.csv_text import csv_from_table
@@ -48,8 +53,10 @@ def read_config(path: Path) -> Config:
     exposures = items.pop(EXPOSURES_KEY, "")
     columns = {key: items.pop(key) for key in list(items) if key.startswith(COLUMNS_PREFIX)}
     names = {key.removeprefix(COLUMNS_PREFIX): value for key, value in columns.items()}
+    settings = _settings(items, name=file.name)
+    _require_effect(settings, name=file.name)
     return Config(
-        settings=_settings(items, name=file.name),
+        settings=settings,
         ades=checked_ades(items, name=file.name),
         observations_format=ObservationsFormat(
             columns=columns_from_items(names, name=file.name),
@@ -77,9 +84,11 @@ def settings_from_csv(body: bytes, *, name: str) -> EngineSettings:
 def settings_from_overrides(items: Mapping[str, str], *, base: EngineSettings, name: str) -> EngineSettings:
     """Return `base` with some keys changed; `name` is who asks for it, for messages."""
     try:
-        return settings_from_items({**items_from_settings(base), **items})
+        settings = settings_from_items({**items_from_settings(base), **items})
     except EngineInputError as error:
         raise BadInputError(f"Cannot use {name}: {error}") from error
+    _require_effect(settings, name=name)
+    return settings
 
 
 def csv_from_settings(settings: EngineSettings, ades: Mapping[str, str] | None = None) -> bytes:
@@ -94,6 +103,14 @@ def _settings(items: Mapping[str, str], *, name: str) -> EngineSettings:
         return settings_from_items(without_ades(items))
     except EngineInputError as error:
         raise BadInputError(f"Cannot use {name}: {error} Correct the file and submit again.") from error
+
+
+def _require_effect(settings: EngineSettings, *, name: str) -> None:
+    """Refuse what a person asks for in vain. A job that was submitted with such settings is computed all the same."""
+    try:
+        require_settings_have_effect(settings)
+    except EngineInputError as error:
+        raise BadInputError(f"Cannot use {name}: {error}") from error
 
 
 def _items(file: TableFile) -> dict[str, str]:

@@ -6,12 +6,10 @@ and the fingerprint of what they were computed from. Whatever does not fit toget
 
 import io
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.bucket.checksum import crc32c_from_bytes
 from tasks.bucket.layout import TaskLayout
@@ -20,6 +18,8 @@ from tasks.engines.interface import Stage, StageResult
 from tasks.errors import ObjectNotFoundError
 
 STAGE_RECORD = "stage.json"
+KEPT = "kept"
+"""Below it lie the files that the engine itself kept."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class StageRecord(BaseModel):
     fingerprint: str
     #: Table -> CRC-32C of its parquet file.
     tables: dict[str, str]
+    #: File that the engine kept, by its own name -> CRC-32C.
+    kept: dict[str, str] = Field(default_factory=dict)
     counts: dict[str, int]
     seconds: float
 
@@ -48,7 +50,15 @@ def save_checkpoint(
         body = parquet_from_table(table)
         checksums[name] = crc32c_from_bytes(body)
         bucket.write(task.checkpoint(stage, f"{name}.parquet"), body)
-    record = StageRecord(fingerprint=fingerprint, tables=checksums, counts=dict(result.counts), seconds=seconds)
+    for name, body in result.kept.items():
+        bucket.write(task.checkpoint(stage, f"{KEPT}/{name}"), body)
+    record = StageRecord(
+        fingerprint=fingerprint,
+        tables=checksums,
+        kept={name: crc32c_from_bytes(body) for name, body in result.kept.items()},
+        counts=dict(result.counts),
+        seconds=seconds,
+    )
     bucket.write(task.checkpoint(stage, STAGE_RECORD), record.model_dump_json().encode())
 
 
@@ -61,13 +71,21 @@ def load_checkpoint(
         if record.fingerprint != fingerprint:
             logger.warning("Computes %s anew: its checkpoint was made from other inputs or by another engine.", stage)
             return None
-        tables = _verified_tables(bucket, task, stage, record.tables)
+        bodies = {
+            name: _verified(bucket, task.checkpoint(stage, f"{name}.parquet"), checksum)
+            for name, checksum in record.tables.items()
+        }
+        tables = {name: table_from_parquet(body) for name, body in bodies.items()}
+        kept = {
+            name: _verified(bucket, task.checkpoint(stage, f"{KEPT}/{name}"), checksum)
+            for name, checksum in record.kept.items()
+        }
     except ObjectNotFoundError:
         return None
     except (ValidationError, ValueError, pa.ArrowException) as error:
         logger.warning("Computes %s anew: its checkpoint is damaged (%s).", stage, error)
         return None
-    return StageResult(tables=tables, counts=record.counts), record.seconds
+    return StageResult(tables=tables, counts=record.counts, kept=kept), record.seconds
 
 
 def parquet_from_table(table: pa.Table) -> bytes:
@@ -82,11 +100,8 @@ def table_from_parquet(body: bytes) -> pa.Table:
     return pyarrow.parquet.ParquetFile(pa.BufferReader(body)).read()
 
 
-def _verified_tables(bucket: Bucket, task: TaskLayout, stage: Stage, checksums: Mapping[str, str]) -> Mapping[str, Any]:
-    tables: dict[str, pa.Table] = {}
-    for name, checksum in checksums.items():
-        body = bucket.read(task.checkpoint(stage, f"{name}.parquet")).body
-        if crc32c_from_bytes(body) != checksum:
-            raise ValueError(f"checksum of table {name!r} is not the recorded one")
-        tables[name] = table_from_parquet(body)
-    return tables
+def _verified(bucket: Bucket, name: str, checksum: str) -> bytes:
+    body = bucket.read(name).body
+    if crc32c_from_bytes(body) != checksum:
+        raise ValueError(f"checksum of {name!r} is not the recorded one")
+    return body

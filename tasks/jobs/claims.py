@@ -107,7 +107,8 @@ class TaskClaims:
         table = result.tables["projected_observations"]
         kept = ~np.isin(table["obs_index"].to_numpy(), self.claimed)
         counts = {**result.counts, "claimed_by_other_tasks": int(len(kept) - kept.sum())}
-        return StageResult({**result.tables, "projected_observations": table.filter(pa.array(kept))}, counts)
+        tables = {**result.tables, "projected_observations": table.filter(pa.array(kept))}
+        return StageResult(tables, counts, result.kept)
 
     def files(self, counts: Mapping[str, int]) -> Mapping[str, bytes]:
         """Return the output that tells what was left out; `counts` are those of range_and_shift."""

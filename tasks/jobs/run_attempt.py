@@ -136,6 +136,8 @@ class Attempt:
             inputs = self._require_inputs()
             self._tell(StageBegan(stage=stage, engine=inputs.engine_title))
             result, seconds, resumed = self._from_checkpoint(stage) or self._computed(stage, inputs)
+            if resumed:
+                inputs.problem.kept[stage] = result.kept
             self._tables |= result.tables
             self.reports[stage] = StageReport(stage, result.counts, seconds, resumed, peak_memory_bytes())
             counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
@@ -237,6 +239,8 @@ class Attempt:
 
     def _end(self, ending: Ending) -> None:
         self.ending = ending
+        if self._inputs is not None:
+            self._inputs.problem.at_end.close()
         self._tell(ending)
 
     @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engines.errors import EngineMissingError
+from tasks.engines.upstream_process import found_upstream
 from tasks.operations.finding import Finding, ok, problem, warning
 
 DISK = "disk space"
@@ -78,13 +79,14 @@ def engine_findings(thor_python: Path | None) -> list[Finding]:
 
 
 def _upstream_finding(thor_python: Path) -> Finding:
-    from tasks.engines.registry import engine_by_name  # noqa: PLC0415 (as above)
+    from tasks.engines.upstream import version_from_found  # noqa: PLC0415 (as above)
 
     try:
-        upstream = engine_by_name("thor", thor_python=thor_python)
-        return ok(ENGINE, f"{upstream.name} {upstream.version}")
+        return ok(ENGINE, f"thor {version_from_found(found_upstream(thor_python))}")
     except EngineMissingError as error:
-        return problem(ENGINE, str(error), "Correct THOR_PYTHON; jobs with engine thor fail until then.")
+        return problem(
+            ENGINE, str(error), "Correct THOR_PYTHON; workers here leave jobs with engine thor to others until then."
+        )
 
 
 def kernel_cache_finding(cache: Path) -> Finding:

@@ -463,3 +463,26 @@ def test_the_cache_of_surveys_is_bounded_and_forgets_the_one_used_longest_ago():
     get("huge")
     assert made[-1] == "huge"
     assert made.count("huge") == 1
+
+
+@pytest.mark.parametrize("goes_wrong", [False, True])
+def test_what_an_engine_needed_for_the_task_alone_goes_however_the_attempt_ends(bucket, monkeypatch, goes_wrong):
+    attempt, gone = attempt_at(bucket), []
+    inputs = attempt._require_inputs()
+    inputs.problem.at_end.callback(gone.append, "files")
+    if goes_wrong:
+        monkeypatch.delattr(type(inputs.engine), "cluster_and_link")
+
+    attempt.run()
+
+    assert isinstance(attempt.ending, AttemptFailed if goes_wrong else AttemptSucceeded)
+    assert gone == ["files"]
+
+
+def test_a_stage_taken_from_its_checkpoint_gives_the_engine_back_what_it_kept(bucket):
+    attempt_at(bucket).run_stage("range_and_shift")
+
+    later = attempt_at(bucket, attempt=2)
+    later.run_stage("range_and_shift")
+
+    assert later._require_inputs().problem.kept == {"range_and_shift": {}}

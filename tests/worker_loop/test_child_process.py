@@ -331,3 +331,22 @@ def test_a_worker_gives_up_when_no_child_ever_becomes_ready():
     with pytest.raises(ChildCannotStartError, match=rf"{MAX_FAILED_STARTS} in a row .*(\n.*)*no such library"):
         wait_until(keep, seconds=60, what="the keeper gives up")
     keeper.close()
+
+
+def test_files_of_upstream_that_a_killed_child_left_go_with_the_child(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    makes_files = (
+        f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\n"
+        "from tasks.engines.upstream_files import OwnDirectory\n"
+        "own = OwnDirectory()\n"
+        "pipes.tell(ChildReady())\n"
+        "time.sleep(600)\n"
+    )
+    keeper = ChildKeeper(command=command(makes_files), tasks_per_child=None)
+    wait_until(lambda: keeper.ready_child() is not None, seconds=60, what="the child is ready")
+    assert list(tmp_path.glob("thor-upstream-*"))
+
+    keeper.ready_child().kill("the test says so")
+    keeper.close()
+
+    assert not list(tmp_path.glob("thor-upstream-*"))

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray
 from adam_core.coordinates import (
     CartesianCoordinates,
     CoordinateCovariances,
@@ -17,6 +20,7 @@ from adam_core.coordinates import (
     transform_coordinates,
 )
 from adam_core.time import Timestamp
+from ray._private.usage import usage_lib
 from thor.clusters import FittedClusterMembers, FittedClusters
 from thor.config import Config
 from thor.main import link_test_orbit
@@ -32,14 +36,17 @@ UPSTREAM_STAGES = {
     "orbit_determination": "differential_correction",
     "merge_and_extend": "recover_orbits",
 }
-LAST_FILE = {
-    "range_and_shift": "transformed_detections.parquet",
-    "cluster_and_link": "cluster_members.parquet",
-    "initial_orbit_determination": "iod_orbit_members.parquet",
-    "orbit_determination": "od_orbit_members.parquet",
-    "merge_and_extend": "recovered_orbit_members.parquet",
+FILES = {
+    "range_and_shift": ("filtered_observations", "test_orbit_ephemeris", "transformed_detections"),
+    "cluster_and_link": ("clusters", "cluster_members"),
+    "initial_orbit_determination": ("iod_orbits", "iod_orbit_members"),
+    "orbit_determination": ("od_orbits", "od_orbit_members"),
+    "merge_and_extend": ("recovered_orbits", "recovered_orbit_members"),
 }
-"""What upstream leaves when a stage has come to its end."""
+"""What upstream leaves of a stage, in the order in which it writes them: the last one says that the stage is done."""
+
+SOCKET_CHARACTERS = 107
+"""Longest name of a socket; ray's lie up to 70 characters below its directory."""
 
 ORBITS = {
     "initial_orbit_determination": "iod_orbit",
@@ -48,27 +55,117 @@ ORBITS = {
 }
 
 
-def run(folder: Path, stage: str, say: Callable[..., None]) -> None:
-    """Run upstream up to the stage, and write the stage's tables."""
+class AtWork:
+    """What this process holds of the task at work, and of the job that it belongs to."""
+
+    folder: Path | None = None
+    #: Upstream's own generator, which computes a stage when it is asked for it.
+    results: Iterator[Any] = iter(())
+    observations_path: Path | None = None
+    observations: Any = None
+    #: Processes that ray was started for; 1: it is not there.
+    processes: int | None = 1
+
+
+def run(command: dict[str, Any], say: Callable[..., None]) -> dict[str, Any]:
+    """Compute a stage of a task, those before it too where their files are gone; write its tables.
+
+    `command`: `stage`, `folder` of the task (test_orbit.parquet, config.json; upstream's own files go to work/, our
+    tables to tables/), `observations` (file of the job), `scratch` (for ray), `unmasked` (file of the obs_id that stay,
+    or None: all do).
+    """
+    folder, stage = Path(command["folder"]), command["stage"]
     work = folder / "work"
-    shutil.rmtree(work / "inputs", ignore_errors=True)  # upstream refuses to go on with another stop_after_stage
-    asked = json.loads((folder / "config.json").read_text())
+    work.mkdir(exist_ok=True)
     (folder / "tables").mkdir(exist_ok=True)
-    config = Config(**asked, max_processes=1, stop_after_stage=UPSTREAM_STAGES[stage])
-    orbit = upstream_orbit(folder)
-    observations = upstream_observations(folder)
-    if not (work / LAST_FILE[stage]).exists():
-        for result in link_test_orbit(orbit, observations, str(work), config=config, use_orbit_subdir=False):
-            say("stage", name=result.name, rows=[len(table) for table in result.result])
+    if command.get("unmasked"):
+        leave_out_masked(work, Path(command["unmasked"]))
+    if not (work / f"{FILES[stage][-1]}.parquet").exists():
+        try:
+            compute(command, say)
+        except BaseException:
+            AtWork.folder = None  # nobody knows what state its generator is in
+            raise
     tables = tables_of_stage(stage, work)
     for name, frame in tables.items():
         frame.to_parquet(folder / "tables" / f"{name}.parquet", index=False)
-    say("done", tables=sorted(tables))
+    return {"tables": sorted(tables), "files": [f"{name}.parquet" for name in FILES[stage]]}
 
 
-def upstream_observations(folder: Path) -> Any:
+def compute(command: dict[str, Any], say: Callable[..., None]) -> None:
+    """Have upstream go on until the stage is done."""
+    folder = Path(command["folder"])
+    if AtWork.folder != folder:
+        begin(command)
+    for result in AtWork.results:
+        say("stage", name=result.name, rows=[len(table) for table in result.result])
+        if result.name == UPSTREAM_STAGES[command["stage"]]:
+            return
+
+
+def begin(command: dict[str, Any]) -> None:
+    """Have upstream begin with the task, or go on from what lies in its folder."""
+    folder = Path(command["folder"])
+    asked = json.loads((folder / "config.json").read_text())
+    start_ray(asked["max_processes"], asked.get("ray_memory_bytes", 0), Path(command["scratch"]))
+    path = Path(command["observations"])
+    if AtWork.observations_path != path:
+        AtWork.observations_path, AtWork.observations = None, None  # two jobs' need not fit together
+        AtWork.observations, AtWork.observations_path = upstream_observations(path), path
+    AtWork.results = link_test_orbit(
+        upstream_orbit(folder),
+        AtWork.observations,
+        str(folder / "work"),
+        config=Config(**asked),
+        use_orbit_subdir=False,
+    )
+    AtWork.folder = folder
+
+
+def start_ray(processes: int | None, memory_bytes: int, scratch: Path) -> None:
+    """Have ray there for so many processes (None: one a core), or not at all for one.
+
+    Upstream would start it, too, but might join a cluster of somebody else on this machine.
+    """
+    if processes == AtWork.processes:
+        return
+    leave()
+    if processes == 1:
+        return
+    usage_lib.set_usage_stats_enabled_via_env_var(False)
+    is_short = len(str(scratch)) + 75 <= SOCKET_CHARACTERS
+    ray.init(
+        num_cpus=processes,
+        object_store_memory=memory_bytes or None,
+        include_dashboard=False,
+        address="local",
+        _temp_dir=str(scratch / "ray") if is_short else None,
+    )
+    AtWork.processes = processes
+
+
+def leave() -> None:
+    """End ray."""
+    if AtWork.processes != 1:
+        ray.shutdown()
+        AtWork.processes = 1
+
+
+def leave_out_masked(work: Path, unmasked: Path) -> None:
+    """Take out of upstream's own files what other tasks have claimed; it goes on from the files then."""
+    ids = pq.read_table(unmasked)["obs_id"].cast(pa.large_string())
+    for name, kind in (("filtered_observations", Observations), ("transformed_detections", TransformedDetections)):
+        path = work / f"{name}.parquet"
+        rows = kind.from_parquet(path)
+        kept = rows.apply_mask(pc.is_in(rows.id, value_set=ids.combine_chunks()))
+        if len(kept) < len(rows):
+            kept.to_parquet(path)
+            AtWork.folder = None
+
+
+def upstream_observations(path: Path) -> Any:
     """Return our observations as upstream's."""
-    frame = pd.read_parquet(folder / "observations.parquet")
+    frame = pd.read_parquet(path)
     columns = InputObservations.from_kwargs(
         id=frame["obs_id"],
         exposure_id=frame["exposure_id"],
