@@ -20,7 +20,7 @@ from adam_core.coordinates import (
     transform_coordinates,
 )
 from adam_core.time import Timestamp
-from ray._private.usage import usage_lib
+from ray._common.usage import usage_lib
 from thor.clusters import FittedClusterMembers, FittedClusters
 from thor.config import Config
 from thor.main import link_test_orbit
