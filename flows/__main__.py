@@ -17,7 +17,7 @@ from tasks.engines.builtin.version import VERSION
 from tasks.errors import BadInputError
 
 VERBS = {
-    "a job, from its inputs to its results": ("submit", "orbits", "monitor", "collect"),
+    "a job, from its inputs to its results": ("config", "orbits", "submit", "monitor", "collect"),
     "what there is": ("list", "status", "doctor"),
     "when something went wrong": ("retry", "cancel", "repair", "drain_dead", "delete"),
     "a service that runs by itself": ("incoming", "autoscale", "clean_up", "metrics", "setup"),

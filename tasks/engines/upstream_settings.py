@@ -5,12 +5,14 @@ is in a config that does not name it: what ours do not say keeps upstream's defa
 """
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast
 
-from tasks.engines.allowed_values import ANY, KEY, Allowed, at_least, expected_of, more_than, one_of
+from pydantic import Field as Limits
+
 from tasks.engines.errors import EngineInputError
+from tasks.engines.setting_fields import Flag, Setting
 
 PREFIX = "thor."
 
@@ -26,9 +28,9 @@ ThorSettings = tuple[tuple[str, ThorValue], ...]
 class Field:
     """One field of upstream's `Config`."""
 
-    kind: type
+    #: Its type, with its range or choices.
+    kind: Any
     default: ThorValue
-    allowed: Allowed = ANY
     may_be_none: bool = False
     #: Why a config may not set it; None: it may.
     refused: str | None = None
@@ -36,59 +38,75 @@ class Field:
 
 _STAGES = "every stage is run, since its tables are outputs"
 _SPLIT = "upstream splits a test orbit only where it runs many; here each test orbit is a task: choose more of them"
-_ONCE = at_least(1)[KEY]
-_POSITIVE = more_than(0)[KEY]
-_PERCENT = at_least(0, below=100)[KEY]
+
+Count = Annotated[int, Limits(ge=1)]
+AtLeastThree = Annotated[int, Limits(ge=3)]
+Bytes = Annotated[int, Limits(ge=0)]
+Positive = Annotated[float, Limits(gt=0)]
+NotNegative = Annotated[float, Limits(ge=0)]
+Angle = Annotated[float, Limits(gt=0, le=180)]
+Percent = Annotated[float, Limits(ge=0, lt=100)]
 
 FIELDS: Mapping[str, Field] = {
-    "max_processes": Field(int, None, _ONCE, may_be_none=True),
-    "ray_memory_bytes": Field(int, 0, at_least(0)[KEY]),
+    "max_processes": Field(Count, None, may_be_none=True),
+    "ray_memory_bytes": Field(Bytes, 0),
     # Nothing that is read from a bucket names a module to import.
-    "propagator_namespace": Field(str, "adam_assist.ASSISTPropagator", one_of("adam_assist.ASSISTPropagator")[KEY]),
-    "filter_cell_radius": Field(float, None, more_than(0, up_to=180)[KEY], may_be_none=True),
-    "filter_mahalanobis_distance": Field(float, 5.0, _POSITIVE, may_be_none=True),
-    "filter_chunk_size": Field(int, 100000, _ONCE),
+    "propagator_namespace": Field(Literal["adam_assist.ASSISTPropagator"], "adam_assist.ASSISTPropagator"),
+    "filter_cell_radius": Field(Angle, None, may_be_none=True),
+    "filter_mahalanobis_distance": Field(Positive, 5.0, may_be_none=True),
+    "filter_chunk_size": Field(Count, 100000),
     "cluster_vx_min": Field(float, -0.1),
     "cluster_vx_max": Field(float, 0.1),
     "cluster_vy_min": Field(float, -0.1),
     "cluster_vy_max": Field(float, 0.1),
-    "cluster_vx_bins": Field(int, 300, _ONCE),
-    "cluster_vy_bins": Field(int, 300, _ONCE),
-    "cluster_radius": Field(float, 0.005, _POSITIVE),
-    "cluster_mahalanobis_distance": Field(float, 3.0, _POSITIVE),
-    "cluster_velocity_bin_separation": Field(float, 2.0, _POSITIVE),
-    "cluster_whiten": Field(bool, False),
-    "cluster_min_obs": Field(int, 6, at_least(3)[KEY]),
-    "cluster_min_arc_length": Field(float, 1.0, at_least(0)[KEY]),
-    "cluster_min_nights": Field(int, 3, _ONCE),
-    "cluster_rchi2_threshold": Field(float, 1e4, _POSITIVE),
-    "cluster_algorithm": Field(str, "dbscan", one_of("hotspot_2d", "dbscan")[KEY]),
-    "cluster_chunk_size": Field(int, 1000, _ONCE),
+    "cluster_vx_bins": Field(Count, 300),
+    "cluster_vy_bins": Field(Count, 300),
+    "cluster_radius": Field(Positive, 0.005),
+    "cluster_mahalanobis_distance": Field(Positive, 3.0),
+    "cluster_velocity_bin_separation": Field(Positive, 2.0),
+    "cluster_whiten": Field(Flag, False),
+    "cluster_min_obs": Field(AtLeastThree, 6),
+    "cluster_min_arc_length": Field(NotNegative, 1.0),
+    "cluster_min_nights": Field(Count, 3),
+    "cluster_rchi2_threshold": Field(Positive, 1e4),
+    "cluster_algorithm": Field(Literal["hotspot_2d", "dbscan"], "dbscan"),
+    "cluster_chunk_size": Field(Count, 1000),
     "split_threshold": Field(int, None, may_be_none=True, refused=_SPLIT),
     "split_max_depth": Field(int, 2, refused=_SPLIT),
     "split_method": Field(str, "eigenvalue", refused=_SPLIT),
     "stop_after_stage": Field(str, None, may_be_none=True, refused=_STAGES),
-    "iod_min_obs": Field(int, 6, at_least(3)[KEY]),
-    "iod_min_arc_length": Field(float, 1.0, at_least(0)[KEY]),
-    "iod_contamination_percentage": Field(float, 20.0, _PERCENT),
-    "iod_rchi2_threshold": Field(float, 1e3, _POSITIVE),
-    "iod_observation_selection_method": Field(str, "combinations", one_of("combinations", "first+middle+last")[KEY]),
-    "iod_chunk_size": Field(int, 10, _ONCE),
-    "od_min_obs": Field(int, 6, at_least(3)[KEY]),
-    "od_min_arc_length": Field(float, 1.0, at_least(0)[KEY]),
-    "od_contamination_percentage": Field(float, 20.0, _PERCENT),
-    "od_rchi2_threshold": Field(float, 1e2, _POSITIVE),
-    "od_delta": Field(float, 1e-6, _POSITIVE),
-    "od_max_iter": Field(int, 10, _ONCE),
-    "od_chunk_size": Field(int, 10, _ONCE),
-    "arc_extension_min_obs": Field(int, 6, at_least(3)[KEY]),
-    "arc_extension_min_arc_length": Field(float, 1.0, at_least(0)[KEY]),
-    "arc_extension_contamination_percentage": Field(float, 0.0, _PERCENT),
-    "arc_extension_rchi2_threshold": Field(float, 10.0, _POSITIVE),
-    "arc_extension_radius": Field(float, 1 / 3600, _POSITIVE),
-    "arc_extension_chunk_size": Field(int, 100, _ONCE),
+    "iod_min_obs": Field(AtLeastThree, 6),
+    "iod_min_arc_length": Field(NotNegative, 1.0),
+    "iod_contamination_percentage": Field(Percent, 20.0),
+    "iod_rchi2_threshold": Field(Positive, 1e3),
+    "iod_observation_selection_method": Field(Literal["combinations", "first+middle+last"], "combinations"),
+    "iod_chunk_size": Field(Count, 10),
+    "od_min_obs": Field(AtLeastThree, 6),
+    "od_min_arc_length": Field(NotNegative, 1.0),
+    "od_contamination_percentage": Field(Percent, 20.0),
+    "od_rchi2_threshold": Field(Positive, 1e2),
+    "od_delta": Field(Positive, 1e-6),
+    "od_max_iter": Field(Count, 10),
+    "od_chunk_size": Field(Count, 10),
+    "arc_extension_min_obs": Field(AtLeastThree, 6),
+    "arc_extension_min_arc_length": Field(NotNegative, 1.0),
+    "arc_extension_contamination_percentage": Field(Percent, 0.0),
+    "arc_extension_rchi2_threshold": Field(Positive, 10.0),
+    "arc_extension_radius": Field(Positive, 1 / 3600),
+    "arc_extension_chunk_size": Field(Count, 100),
 }
 """Every field of upstream's `Config`, in its order. Angles in degrees, velocities in degrees a day, arcs in days."""
+
+SETTINGS: Mapping[str, Setting] = {
+    f"{PREFIX}{name}": Setting(
+        f"{PREFIX}{name}",
+        field.kind,
+        NONE if field.default is None else field.default,
+        field.refused or "Upstream's own, with engine thor (docs/upstream.md).",
+    )
+    for name, field in FIELDS.items()
+}
+"""The same as keys of config.csv, with upstream's defaults."""
 
 MAX_PROCESSES = 1
 """What `max_processes` is here when a config does not say: a worker has one core, unlike upstream's default of all."""
@@ -206,19 +224,8 @@ def _parsed(name: str, text: str) -> ThorValue:
     if field.may_be_none and text.lower() == NONE:
         return None
     try:
-        value: int | float | str | bool = _typed(text, field.kind)
-    except (ValueError, KeyError):
-        value = math.nan
-    if (isinstance(value, float) and not math.isfinite(value)) or not field.allowed.contains(value):
-        or_none = f", or {NONE}" if field.may_be_none else ""
-        raise EngineInputError(
-            f"Setting {key!r} is {text!r}: expected {expected_of(field.kind, field.allowed)}{or_none}."
-        )
-    return value
-
-
-def _typed(text: str, kind: type) -> int | float | str | bool:
-    if kind is bool:
-        return {"true": True, "false": False}[text.lower()]
-    value: int | float | str = kind(text)
-    return value
+        return cast("ThorValue", SETTINGS[key].parsed(text))
+    except EngineInputError as error:
+        if field.may_be_none:
+            raise EngineInputError(f"{str(error).removesuffix('.')}, or {NONE}.") from None
+        raise

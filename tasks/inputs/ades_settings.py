@@ -4,9 +4,12 @@
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
+from tasks.engines.errors import EngineInputError
+from tasks.engines.setting_fields import Setting, TextThat, setting_named, settings_group, settings_of
 from tasks.errors import BadInputError
 from tasks.inputs.ades_rules import LONGEST_DESIGN, LONGEST_DETECTOR, LONGEST_TEXT, POSITIVE
 
@@ -18,56 +21,101 @@ NAMES_APART = ";"
 _KEY = re.compile(r"ades\.(?:(?P<code>[A-Z0-9]{3,4})\.)?(?P<name>.+)")
 
 
-@dataclass(frozen=True)
-class _Rule:
-    expected: str
-    holds: Callable[[str], bool]
-    is_required: bool = False
+def _is_text(value: str, most: int = LONGEST_TEXT) -> bool:
+    return 0 < len(value) <= most and value.isprintable() and "|" not in value
 
 
-def _text(most: int, *, required: bool = False) -> _Rule:
-    return _Rule(
-        f"text of 1 to {most} printable characters without '|'",
-        lambda value: 0 < len(value) <= most and value.isprintable() and "|" not in value,
-        required,
-    )
+def _are_texts(value: str) -> bool:
+    return all(_is_text(part.strip()) for part in value.split(NAMES_APART))
 
 
-def _texts(*, required: bool = False) -> _Rule:
-    return _Rule(
-        f"texts of 1 to {LONGEST_TEXT} printable characters, with '{NAMES_APART}' between them, without '|'",
-        lambda value: all(_text(LONGEST_TEXT).holds(part.strip()) for part in value.split(NAMES_APART)),
-        required,
-    )
+def _text(most: int = LONGEST_TEXT) -> TextThat:
+    return TextThat(lambda value: _is_text(value, most), f"text of 1 to {most} printable characters without '|'")
 
 
-def _matching(pattern: str, expected: str, *, required: bool = False) -> _Rule:
-    return _Rule(expected, lambda value: re.fullmatch(pattern, value, re.ASCII) is not None, required)
+def _matching(pattern: str, expected: str) -> TextThat:
+    return TextThat(lambda value: re.fullmatch(pattern, value, re.ASCII) is not None, expected)
 
 
 _POSITIVE = rf"(?=.{{1,6}}$){POSITIVE}"
+_NUMBER = "a number above 0 and below 100000, at most 6 characters"
 _BAND = _matching(r"[A-Za-z0-9_]{1,3}", "an ADES band, 1 to 3 letters and digits, such as r or PG")
+_CATALOGUE = "ADES's code of the star catalogue, such as Gaia3 or PS1_DR2"
+_TEXTS = f"texts of 1 to {LONGEST_TEXT} printable characters, with '{NAMES_APART}' between them, without '|'"
 
-RULES: Mapping[str, _Rule] = {
-    "submitter.name": _text(LONGEST_TEXT, required=True),
-    "submitter.institution": _text(LONGEST_TEXT),
-    "observers.name": _texts(required=True),
-    "measurers.name": _texts(required=True),
-    "telescope.name": _text(LONGEST_TEXT),
-    "telescope.design": _text(LONGEST_DESIGN, required=True),
-    "telescope.aperture": _matching(
-        _POSITIVE, "metres, a number above 0 and below 100000, at most 6 characters", required=True
-    ),
-    "telescope.detector": _text(LONGEST_DETECTOR, required=True),
-    "telescope.fRatio": _matching(_POSITIVE, "a number above 0 and below 100000, at most 6 characters"),
-    "telescope.pixelScale": _matching(_POSITIVE, "arcsec, a number above 0 and below 100000, at most 6 characters"),
-    "mode": _matching(r"[A-Za-z0-9_]{1,3}", "ADES's code of the kind of detector, such as CCD or CMO", required=True),
-    "astCat": _matching(r"[.A-Za-z0-9_]{1,8}", "ADES's code of the star catalogue, such as Gaia3", required=True),
-    "photCat": _matching(r"[.A-Za-z0-9_]{1,8}", "ADES's code of the star catalogue, such as PS1_DR2"),
-    "fundingSource": _text(LONGEST_TEXT),
-    "comment": _texts(),
-}
+Text = Annotated[str, _text()]
+Texts = Annotated[str, TextThat(_are_texts, _TEXTS)]
+Design = Annotated[str, _text(LONGEST_DESIGN)]
+Detector = Annotated[str, _text(LONGEST_DETECTOR)]
+Metres = Annotated[str, _matching(_POSITIVE, f"metres, {_NUMBER}")]
+Ratio = Annotated[str, _matching(_POSITIVE, _NUMBER)]
+Arcsec = Annotated[str, _matching(_POSITIVE, f"arcsec, {_NUMBER}")]
+Band = Annotated[str, _BAND]
+Mode = Annotated[str, _matching(r"[A-Za-z0-9_]{1,3}", "ADES's code of the kind of detector, such as CCD or CMO")]
+StarCatalogue = Annotated[str, _matching(r"[.A-Za-z0-9_]{1,8}", _CATALOGUE)]
+
+
+@settings_group
+class Submitter:
+    """Who sends the file."""
+
+    name: Text = ""
+    """Needed: initials and surname."""
+    institution: Text = ""
+    """Where the submitter works."""
+
+
+@settings_group
+class People:
+    """Some of those who took part."""
+
+    name: Texts = ""
+    """Needed: initials and surnames."""
+
+
+@settings_group
+class Telescope:
+    """With what it was observed."""
+
+    name: Text = ""
+    """Its name."""
+    design: Design = ""
+    """Needed, such as Reflector."""
+    aperture: Metres = ""
+    """Needed: diameter."""
+    detector: Detector = ""
+    """Needed, such as CCD."""
+    fRatio: Ratio = ""  # noqa: N815 (ADES's own word, as those below)
+    """Focal length by aperture."""
+    pixelScale: Arcsec = ""  # noqa: N815
+    """Size of a pixel on the sky."""
+
+
+@settings_group
+class AdesKeys:
+    """Every key after `ades.`, or after `ades.` and the code of an observatory; empty: not said."""
+
+    submitter: Submitter = field(default_factory=Submitter)
+    observers: People = field(default_factory=People)
+    measurers: People = field(default_factory=People)
+    telescope: Telescope = field(default_factory=Telescope)
+    mode: Mode = ""
+    """Needed: the kind of detector."""
+    astCat: StarCatalogue = ""  # noqa: N815
+    """Needed: the catalogue of the astrometry."""
+    photCat: StarCatalogue = ""  # noqa: N815
+    """The catalogue of the photometry."""
+    fundingSource: Text = ""  # noqa: N815
+    """Who paid."""
+    comment: Texts = ""
+    """Anything else, a line each."""
+
+
+RULES = settings_of(AdesKeys)
 """Key without its prefix -> what its value must be. `band.FILTER`, an ADES band, is one more for each filter."""
+
+REQUIRED = [name for name, rule in RULES.items() if rule.help.startswith("Needed")]
+"""Without these no ADES file can be written."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +128,7 @@ class AdesSettings:
     @property
     def missing(self) -> list[str]:
         """Required keys that nobody has set, as they stand in a config."""
-        return [f"{PREFIX}{name}" for name, rule in RULES.items() if rule.is_required and name not in self.values]
+        return [f"{PREFIX}{name}" for name in REQUIRED if name not in self.values]
 
     def names(self, key: str) -> list[str]:
         """Return the parts of a value that may be several; empty when it is not set."""
@@ -109,9 +157,10 @@ def checked_ades(items: Mapping[str, str], *, name: str) -> dict[str, str]:
     """
     chosen = {key: value.strip() for key, value in items.items() if key.startswith(PREFIX) and value.strip()}
     for key, value in chosen.items():
-        rule = _rule_of(key, name=name)
-        if not rule.holds(value):
-            raise BadInputError(f"Cannot use {name}: key {key!r} is {value!r}, expected {rule.expected}.")
+        try:
+            _setting_of(key).parsed(value)
+        except EngineInputError as error:
+            raise BadInputError(f"Cannot use {name}: {error} Correct the file and submit again.") from error
     return chosen
 
 
@@ -126,15 +175,11 @@ def settings_of_observatory(items: Mapping[str, str], code: str) -> AdesSettings
     return AdesSettings(code, general | own)
 
 
-def _rule_of(key: str, *, name: str) -> _Rule:
+def _setting_of(key: str) -> Setting:
+    """Return the setting of a key, under the name that the key has with the code of an observatory."""
     match = _KEY.fullmatch(key)
-    field = match["name"] if match else ""
-    if field.startswith("band.") and len(field) > len("band."):
-        return _BAND
-    if field not in RULES:
-        expected = ", ".join(f"{PREFIX}{each}" for each in (*RULES, "band.FILTER"))
-        raise BadInputError(
-            f"Cannot use {name}: there is no key {key!r}, expected one of {expected}; or the same for one observatory, "
-            "such as ades.X05.telescope.aperture."
-        )
-    return RULES[field]
+    name = match["name"] if match else ""
+    if name.startswith("band.") and len(name) > len("band."):
+        return Setting(key, Band, "")
+    found = setting_named(f"{PREFIX}{name}" if name in RULES else key, settings_of(AdesKeys, PREFIX))
+    return replace(found, key=key)

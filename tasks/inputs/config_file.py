@@ -4,30 +4,54 @@ Keys `ades.*` say who observed with what: no engine reads them, `collect` does. 
 observations is to be read, which is done once a job is submitted: they are not in the bucket.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
 from tasks.engines.errors import EngineInputError
+from tasks.engines.setting_fields import Setting, settings_group, settings_of, with_items
 from tasks.engines.settings import (
     EngineSettings,
     items_from_settings,
     require_settings_have_effect,
     settings_from_items,
 )
+from tasks.engines.upstream_settings import SETTINGS as THOR_SETTINGS
 from tasks.errors import BadInputError
-from tasks.inputs.ades_settings import checked_ades, without_ades
+from tasks.inputs.ades_settings import PREFIX, AdesKeys, checked_ades
 from tasks.inputs.csv_text import csv_from_table
 from tasks.inputs.observations_file import ObservationsFormat
-from tasks.inputs.readers.detections import columns_from_items
+from tasks.inputs.readers.detections import THOR_COLUMNS, ObservationColumns
 from tasks.inputs.table_file import TableFile, csv_from_bytes, read_table_file, require_unique
 
 COLUMNS_PREFIX = "columns."
 
-EXPOSURES_KEY = "columns.exposures"
-"""File of adam-core's exposures; a path that is not absolute begins at the directory of the config."""
+
+@settings_group
+class ColumnSettings(ObservationColumns):
+    """The keys `columns.*`."""
+
+    exposures: str = ""
+    """File of adam-core's exposures; a path that is not absolute begins at the directory of the config."""
+
+
+@settings_group
+class ConfigModel(EngineSettings):
+    """Every key of config.csv: a field, or a field of a group in a field."""
+
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
+    ades: AdesKeys = field(default_factory=AdesKeys)
+
+
+def config_keys() -> Mapping[str, Setting]:
+    """Return every key of config.csv with its default, what it means and what it may be.
+
+    `ades.*` may name an observatory besides, and a band for each filter: `ades.X05.band.FILTER`.
+    """
+    return {**settings_of(ConfigModel), **THOR_SETTINGS}
 
 
 @dataclass(frozen=True)
@@ -50,16 +74,14 @@ def read_config(path: Path) -> Config:
     """
     file = read_table_file(path)
     items = _items(file)
-    exposures = items.pop(EXPOSURES_KEY, "")
-    columns = {key: items.pop(key) for key in list(items) if key.startswith(COLUMNS_PREFIX)}
-    names = {key.removeprefix(COLUMNS_PREFIX): value for key, value in columns.items()}
+    columns, exposures = _columns(items, name=file.name)
     settings = _settings(items, name=file.name)
     _require_effect(settings, name=file.name)
     return Config(
         settings=settings,
         ades=checked_ades(items, name=file.name),
         observations_format=ObservationsFormat(
-            columns=columns_from_items(names, name=file.name),
+            columns=columns,
             exposures=path.parent / exposures if exposures else None,
             fills_uncertainties="default_sigma_deg" not in items,
         ),
@@ -99,18 +121,35 @@ def csv_from_settings(settings: EngineSettings, ades: Mapping[str, str] | None =
 
 def _settings(items: Mapping[str, str], *, name: str) -> EngineSettings:
     checked_ades(items, name=name)
-    try:
-        return settings_from_items(without_ades(items))
-    except EngineInputError as error:
-        raise BadInputError(f"Cannot use {name}: {error} Correct the file and submit again.") from error
+    with _explained(name):
+        return settings_from_items(_others(items, PREFIX, COLUMNS_PREFIX))
 
 
 def _require_effect(settings: EngineSettings, *, name: str) -> None:
     """Refuse what a person asks for in vain. A job that was submitted with such settings is computed all the same."""
-    try:
+    with _explained(name):
         require_settings_have_effect(settings)
+
+
+def _columns(items: Mapping[str, str], *, name: str) -> tuple[ObservationColumns, str]:
+    """Return the columns that a config names, and its file of exposures; empty: none."""
+    named = {key.removeprefix(COLUMNS_PREFIX): items[key] for key in items if key.startswith(COLUMNS_PREFIX)}
+    exposures = named.pop("exposures", "")
+    with _explained(name):
+        return with_items(THOR_COLUMNS, named, prefix=COLUMNS_PREFIX), exposures
+
+
+def _others(items: Mapping[str, str], *prefixes: str) -> dict[str, str]:
+    return {key: value for key, value in items.items() if not key.startswith(prefixes)}
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Say of an unknown key or a wrong value in which file it stands."""
+    try:
+        yield
     except EngineInputError as error:
-        raise BadInputError(f"Cannot use {name}: {error}") from error
+        raise BadInputError(f"Cannot use {name}: {error} Correct the file and submit again.") from error
 
 
 def _items(file: TableFile) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Settings as text: every key has a range or choices, and what is outside is refused with words."""
 
 import math
+from typing import get_args
 
 import pytest
 
@@ -8,9 +9,9 @@ from tasks.engines.builtin.astrodynamics import n_body
 from tasks.engines.builtin.cluster_and_link import FINDERS
 from tasks.engines.errors import EngineInputError
 from tasks.engines.settings import (
-    ALGORITHMS,
-    FORCE_MODELS,
+    Algorithm,
     EngineSettings,
+    ForceModel,
     items_from_settings,
     settings_from_items,
 )
@@ -110,8 +111,8 @@ def test_what_is_expected_is_told(key, text, expected):
         ("orbit_determination.min_probability", "0"),
         ("merge_and_extend.min_kept_fraction", "1"),
         ("merge_and_extend.max_rounds", "0"),
-        *(("cluster_and_link.algorithm", name) for name in ALGORITHMS),
-        *(("orbit_determination.force_model", name) for name in FORCE_MODELS),
+        *(("cluster_and_link.algorithm", name) for name in get_args(Algorithm)),
+        *(("orbit_determination.force_model", name) for name in get_args(ForceModel)),
     ],
 )
 def test_the_edges_of_the_ranges_and_every_choice_are_allowed(key, text):
@@ -121,7 +122,7 @@ def test_the_edges_of_the_ranges_and_every_choice_are_allowed(key, text):
 
 
 def test_the_choices_are_those_of_the_engine():
-    assert (tuple(FINDERS), n_body.FORCE_MODELS) == (ALGORITHMS, FORCE_MODELS)
+    assert (tuple(FINDERS), n_body.FORCE_MODELS) == (get_args(Algorithm), get_args(ForceModel))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_the_choices_are_those_of_the_engine():
         ("grid_bins", "did you mean 'cluster_and_link.grid_bins'?"),
         ("min_nights", "did you mean 'cluster_and_link.min_nights' or 'claims.min_nights'?"),
         ("link.min_nights", "did you mean 'cluster_and_link.min_nights' or 'claims.min_nights'?"),
-        ("colour", "expected a key of tasks/engines/settings.py, as cluster_and_link.min_observations."),
+        ("colour", "expected a key that `python -m flows.config` writes, such as cluster_and_link.min_observations."),
     ],
 )
 def test_an_unknown_key_is_answered_with_the_nearest(key, meant):

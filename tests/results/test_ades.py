@@ -217,7 +217,7 @@ def test_small_numbers_fit_or_are_left_out(value):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("ades.submiter.name", "J. Doe", "there is no key 'ades.submiter.name'"),
+        ("ades.submiter.name", "J. Doe", "'ades.submiter.name': did you mean 'ades.submitter.name'?"),
         ("ades.telescope.aperture", "8.4 m", "metres"),
         ("ades.telescope.aperture", "0.0", "metres"),
         ("ades.X05.mode", "a CCD", "kind of detector"),

@@ -1,15 +1,15 @@
 """What a reader gives, and the columns of a file from which it is made."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.engines.builtin.observations_check import LARGEST_SIGMA_DEG
+from tasks.engines.setting_fields import TextThat, settings_group
 from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
 from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
@@ -52,39 +52,52 @@ class Detections:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+ColumnName = Annotated[str, TextThat(bool, "the name of a column")]
+
+
+@settings_group
 class ObservationColumns:
     """Which columns of a file hold what, by the file's own names; empty: the file has no such column.
 
     The defaults are THOR v1.2's. The keys `columns.*` of a config name others.
     """
 
-    #: Unique id of a detection; empty: ids are made of the numbers of the rows.
     obs_id: str = "obs_id"
-    time: str = "mjd_utc"
-    #: mjd, jd or iso (such as 2026-11-25T03:04:05.678Z).
+    """Unique id of a detection; empty: ids are made of the numbers of the rows."""
+    time: ColumnName = "mjd_utc"
+    """Time of the middle of the exposure."""
     time_format: TimeFormat = "mjd"
-    #: utc, tai, tt or tdb.
+    """Of the time: mjd, jd, or iso (such as 2026-11-25T03:04:05.678Z)."""
     time_scale: TimeScale = "utc"
-    ra: str = "RA_deg"
-    #: Of the right ascension: deg or hours.
+    """Of the time."""
+    ra: ColumnName = "RA_deg"
+    """Right ascension, ICRF."""
     ra_unit: AngleUnit = "deg"
-    dec: str = "Dec_deg"
-    #: 1-sigma uncertainty of RA cos(Dec).
+    """Of the right ascension."""
+    dec: ColumnName = "Dec_deg"
+    """Declination, ICRF, deg."""
     ra_sigma: str = "RA_sigma_deg"
+    """1-sigma uncertainty of RA cos(Dec)."""
     dec_sigma: str = "Dec_sigma_deg"
-    #: Of both uncertainties: deg or arcsec.
+    """1-sigma uncertainty of Dec."""
     sigma_unit: SigmaUnit = "deg"
+    """Of both uncertainties."""
     observatory_code: str = "observatory_code"
-    #: One code for all rows, in place of a column.
+    """The Minor Planet Center's code of the observatory."""
     observatory: str = ""
+    """One code for all rows, in place of a column."""
     mag: str = "mag"
+    """Magnitude."""
     mag_sigma: str = "mag_sigma"
+    """1-sigma uncertainty of the magnitude."""
     filter: str = "filter"
+    """The filter's name."""
     exposure_id: str = "exposure_id"
+    """Id of the exposure."""
     night_id: str = "night_id"
-    #: The truth, where it is known: results are judged by it.
+    """Id of the night."""
     object_id: str = "object_id"
+    """The truth, where it is known: results are judged by it."""
 
     @property
     def required(self) -> list[str]:
@@ -98,46 +111,6 @@ class ObservationColumns:
 
 
 THOR_COLUMNS = ObservationColumns()
-
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "time_format": get_args(TimeFormat),
-    "time_scale": get_args(TimeScale),
-    "ra_unit": get_args(AngleUnit),
-    "sigma_unit": get_args(SigmaUnit),
-}
-
-_MUST_BE_NAMED = ("time", "ra", "dec")
-
-
-def columns_from_items(items: Mapping[str, str], *, name: str) -> ObservationColumns:
-    """Return the columns that the keys of a config name (without their prefix `columns.`).
-
-    Parameters
-    ----------
-    name
-        Of the config, for messages.
-
-    Raises
-    ------
-    BadInputError
-        For a key that is none, or a value that is not one of its choices.
-    """
-    known = [field.name for field in dataclasses.fields(ObservationColumns)]
-    for key, value in items.items():
-        if key not in known:
-            raise BadInputError(
-                f"Cannot use {name}: unknown key 'columns.{key}', expected one of "
-                f"{', '.join(f'columns.{each}' for each in known)}. Correct the file and submit again."
-            )
-        choices = _CHOICES.get(key)
-        if choices and value not in choices:
-            raise BadInputError(
-                f"Cannot use {name}: 'columns.{key}' is {value!r}, expected {', '.join(choices)}. "
-                "Correct the file and submit again."
-            )
-        if key in _MUST_BE_NAMED and not value:
-            raise BadInputError(f"Cannot use {name}: 'columns.{key}' is empty, expected the name of a column.")
-    return dataclasses.replace(THOR_COLUMNS, **items)  # type: ignore[arg-type] # checked against the choices above
 
 
 def detections_of_block(file: TableFile, columns: ObservationColumns = THOR_COLUMNS) -> tuple[pa.Table, Blanked]:

@@ -202,9 +202,9 @@ def test_a_config_maps_the_columns_of_any_table(file):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("columns.colour,x", "unknown key 'columns.colour'"),
-        ("columns.ra_unit,radians", "'columns.ra_unit' is 'radians', expected deg, hours"),
-        ("columns.ra,", "'columns.ra' is empty"),
+        ("columns.colour,x", "Unknown setting 'columns.colour'"),
+        ("columns.ra_unit,radians", "'columns.ra_unit' is 'radians': expected one of deg, hours"),
+        ("columns.ra,", "'columns.ra' is '': expected the name of a column"),
     ],
 )
 def test_a_mapping_that_is_none_is_refused(file, row, said):
