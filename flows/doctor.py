@@ -19,6 +19,7 @@ from tasks.operations.doctor_bucket import bucket_findings
 from tasks.operations.doctor_engines import waiting_findings
 from tasks.operations.doctor_machine import CLOCK_FINDING, disk_findings, engine_findings, scratch_directory
 from tasks.operations.doctor_queue import queue_findings
+from tasks.operations.doctor_workers import worker_findings
 from tasks.operations.finding import Finding, ok, problem, warning
 from tasks.settings import Settings, settings_from_environment
 
@@ -63,7 +64,10 @@ def look_at_queue(settings: Settings) -> list[Finding]:
     """Look at the queue; a URL that can't be understood, or a THOR_QUEUE_FILE that can't be read, is a finding too."""
     try:
         with closing(open_publisher_from_settings(settings)) as publisher:
-            return queue_findings(settings.queue_url, ca_file=settings.queue_ca_file, publisher=publisher)
+            findings = queue_findings(settings.queue_url, ca_file=settings.queue_ca_file, publisher=publisher)
+            if any(finding.verdict == "problem" for finding in findings):
+                return findings
+            return [*findings, *worker_findings(open_bucket_from_settings(settings, settings.bucket), publisher)]
     except (BadInputError, OSError) as error:
         return [problem("queue", str(error), "Correct --queue, THOR_QUEUE or THOR_QUEUE_FILE.")]
 

@@ -37,6 +37,7 @@ from tasks.inputs.job_inputs import AUTO, InputFiles, JobInputs, demo_inputs, re
 from tasks.jobs.collect import require_writable
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
+from tasks.operations.doctor_workers import NOBODY_YET, is_nobody_there
 from tasks.settings import Settings, settings_from_environment
 from tasks.steps import ShownSubmitSteps
 from tasks.wording import counted
@@ -125,6 +126,8 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         instrument.tell_event("thor.job.submitted", subject=f"thor.job.{job_id}", tasks=len(manifest.task_ids))
         watch = JobWatch(store, submission.layout, manifest.task_ids)
         if not wait:
+            if is_nobody_there(store):
+                reporter().say(NOBODY_YET)
             job_show.show_submitted(watch, parent)
             return Completed(message=f"submitted {len(manifest.task_ids)} tasks")
         was_cancelled = follow(watch, each_look=fleet.keep if count else None, parent_run_id=parent)

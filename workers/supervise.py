@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tasks.broker.protocol import PARENT_RUN_HEADER, SEEN_GENERATION_HEADER, Consumer, Delivery, Headers
 from tasks.bucket.store import Bucket
+from tasks.engines.builtin.version import VERSION
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ShutdownRequested, TaskMessageError
 from tasks.jobs.finish import finish_task
 from tasks.jobs.status_file import StatusFile
@@ -39,6 +40,7 @@ from workers.disposition import (
 )
 from workers.engines_here import EnginesHere
 from workers.logs import about, print_on
+from workers.presence import Presence
 from workers.reach import Reach
 from workers.reception import ClaimedTask, look_and_claim
 from workers.shutdown import Shutdown
@@ -94,6 +96,13 @@ class Supervisor:
             command=habits.child_command, tasks_per_child=habits.tasks_per_child, pass_on=habits.pass_on
         )
         self._in_hand: Delivery | None = None
+        self._presence = Presence(
+            bucket,
+            worker=habits.worker,
+            engine=f"builtin {VERSION}",
+            has_upstream_thor=habits.thor_python is not None,
+            submit=self._bucket_thread.submit,
+        )
         self._metrics = habits.metrics
         self._reach = Reach(
             limit_seconds=habits.out_of_reach_seconds,
@@ -121,6 +130,7 @@ class Supervisor:
             self._keeper.close()
             self._consumer.close()
             self._reach.close()
+            self._presence.remove()
         self._shutdown.conclude()
         logger.info("Left.")
 
@@ -133,6 +143,7 @@ class Supervisor:
                 self._turn(TURN_SECONDS)
                 idle_since = time.monotonic()
                 continue
+            self._presence.keep()
             self._consumer.start()
             delivery = self._consumer.wait(TURN_SECONDS)
             self._reach.note("queue", answers=self._consumer.is_connected)

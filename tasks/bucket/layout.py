@@ -17,6 +17,15 @@ INTAKES_PREFIX = f"{JOBS_PREFIX}incoming/"
 """What is noted about each of them: never deleted, so that none is submitted twice."""
 
 
+WORKERS_PREFIX = "thor_workers/v1/"
+"""Here each worker keeps its note while it lives."""
+
+
+def worker_note(worker: str) -> str:
+    """Return the name of the note of the worker `host:pid`."""
+    return f"{WORKERS_PREFIX}{worker}.json"
+
+
 def job_id_from_object_name(name: str) -> JobId | None:
     """Return the job that the object `name` belongs to, or None when it is of no job."""
     folder, slash, _ = name.removeprefix(f"{JOBS_PREFIX}jobs-").partition("/")

@@ -1,0 +1,56 @@
+"""`python -m flows.workers`: which workers there are, and what each is at."""
+
+import sys
+from datetime import datetime
+
+from flows.terminal import command_line
+from flows.terminal.signature import BucketUrl
+from flows.terminal.verb import Verb
+from tasks.bootstrap import open_bucket_from_settings
+from tasks.operations.workers_list import SILENT_SECONDS, WorkerSummary, list_workers
+from tasks.settings import settings_from_environment
+
+COLUMNS = ("worker", "since (UTC)", "engine", "job", "task", "stage", "attempt", "last sign (UTC)", "notes")
+
+
+def workers(bucket: BucketUrl = None) -> list[WorkerSummary]:
+    """List the workers of a bucket: since when they are there, and at which task and stage each is.
+
+    A worker tells of itself every ten minutes, and with each renewal of the lease of its task. The times are those of
+    its own clock.
+    """
+    return list_workers(open_bucket_from_settings(settings_from_environment(), bucket or None))
+
+
+def show(found: list[WorkerSummary]) -> None:
+    """Print the table."""
+    if not found:
+        command_line.print_line("No worker is there. `python -m workers` starts one.")
+        return
+    command_line.print_table(COLUMNS, [row(worker) for worker in found])
+
+
+def row(worker: WorkerSummary) -> tuple[object, ...]:
+    """Return the cells of one worker."""
+    return (
+        worker.worker,
+        _time(worker.started_at),
+        worker.engine,
+        worker.job_id or "idle",
+        worker.task_id,
+        worker.stage,
+        worker.attempt or None,
+        _time(worker.last_sign_at),
+        f"silent for more than {SILENT_SECONDS / 60:.0f} min: killed, or cut off" if worker.is_silent else "",
+    )
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+main = Verb("workers", workers, show=show)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.exit_code_of(main))
