@@ -62,6 +62,9 @@ ENVIRONMENTS = {
 }
 
 
+CONSTRAINTS = (ROOT / "containers" / "upstream-constraints.txt").read_text()
+
+
 def hadolint(path):
     program = Path(sys.executable).with_name("hadolint")
     command = [program, "--failure-threshold", "style", "--disable-ignore-pragma", "--no-color", path]
@@ -76,6 +79,28 @@ def test_hadolint_has_nothing_to_say_of_the_dockerfile(tmp_path):
 
     assert (found.returncode, found.stdout) == (0, "")
     assert sorted(re.findall(r"DL\d+", found_in_worse.stdout)) == ["DL3000", "DL3042"]
+
+
+UPSTREAM = (ROOT / "containers" / "upstream.Dockerfile").read_text()
+
+
+def test_hadolint_has_nothing_to_say_of_the_image_with_upstream_which_is_ours_with_an_interpreter_more():
+    found = hadolint(ROOT / "containers" / "upstream.Dockerfile")
+
+    assert (found.returncode, found.stdout) == (0, "")
+    assert f"FROM {IMAGE}\n" in UPSTREAM
+    base = re.search(r"FROM (\S+) AS upstream", UPSTREAM)
+    assert base is not None
+    # An environment works only with the interpreter that it was made with.
+    assert f"FROM {base[1]}-slim" in DOCKERFILE
+    assert "THOR_PYTHON=/opt/thor-env/bin/python" in UPSTREAM
+
+
+def test_upstream_gets_the_versions_that_it_was_tried_with():
+    pins = dict(line.split("==") for line in CONSTRAINTS.splitlines() if not line.startswith("#"))
+
+    assert (pins["adam-core"], pins["adam-assist"], pins["ray"]) == ("0.5.5", "0.3.10", "2.49.1")
+    assert "thor" not in pins
 
 
 def test_kubernetes_takes_the_manifest_and_would_take_no_word_that_it_does_not_know():

@@ -7,6 +7,7 @@ stands for the object: most detections, then lowest reduced chi^2, then ids. The
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from tasks.engines.tables import RECOVERED_ORBIT_MEMBERS, RECOVERED_ORBITS
 from tasks.jobs.checkpoints import table_from_parquet
-from tasks.jobs.collect import CollectedTask
+from tasks.records.ids import TaskId
 
 SHARED_FRACTION = 0.5
 """Part of the detections of the smaller orbit that the larger one must have, too, for both to be one object."""
@@ -30,6 +31,24 @@ TABLES_PRESSED_AT_ONCE = 256
 """So many tables of tasks are kept as they came; then they become one, which takes a tenth of the memory."""
 
 IntArray = NDArray[np.int64]
+
+
+class TaskOutputs(Protocol):
+    """The outputs of one task, wherever they lie."""
+
+    @property
+    def task_id(self) -> TaskId:
+        """The task."""
+        ...
+
+    @property
+    def orbit_id(self) -> str:
+        """Its test orbit."""
+        ...
+
+    def read(self, file_name: str) -> bytes | None:
+        """Return the content of an output, or None when the task has no such file."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +100,7 @@ class _Found:
     test_orbit_ids: list[str]
 
 
-def merge_results(tasks: Iterable[CollectedTask]) -> MergedResults:
+def merge_results(tasks: Iterable[TaskOutputs]) -> MergedResults:
     """Merge the recovered orbits of all tasks that have any. Each task's tables are read once, one after the other."""
     found = _gathered(tasks)
     objects = _objects(_ranked(found), _used_members(found))
@@ -92,7 +111,7 @@ def merge_results(tasks: Iterable[CollectedTask]) -> MergedResults:
     )
 
 
-def _gathered(tasks: Iterable[CollectedTask]) -> _Found:
+def _gathered(tasks: Iterable[TaskOutputs]) -> _Found:
     orbit_pile, member_pile = _Pile(RECOVERED_ORBITS), _Pile(RECOVERED_ORBIT_MEMBERS)
     owners: list[IntArray] = []
     counts: list[int] = []

@@ -75,15 +75,6 @@ class ReportMatter:
 
 def report_page(matter: ReportMatter) -> bytes:
     """Return the page, UTF-8. The same results give the same page on the same machine."""
-    pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    pages.filters["base64"] = lambda body: base64.b64encode(body).decode()
     heads, rows = _orbit_table(matter.merged.orbits)
     told = {
         **vars(matter),
@@ -100,7 +91,21 @@ def report_page(matter: ReportMatter) -> bytes:
         "open_rows": OPEN_ROWS,
         "linked_outputs": (LOG_FILE, ERROR_MESSAGE),
     }
-    return pages.get_template(TEMPLATE).render(told | helpers).encode()
+    return page_from_template(TEMPLATE, told | helpers)
+
+
+def page_from_template(template: str, told: Mapping[str, object]) -> bytes:
+    """Return the page that a template beside this module makes of what it is told; it escapes every value."""
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    pages.filters["base64"] = lambda body: base64.b64encode(body).decode()
+    return pages.get_template(template).render(told).encode()
 
 
 def seconds_of(status: Status) -> float | None:
