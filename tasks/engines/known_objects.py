@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from tasks.engines.builtin.astrodynamics.constants import SPEED_OF_LIGHT
 from tasks.engines.builtin.astrodynamics.frames import sky_basis
 from tasks.engines.builtin.astrodynamics.n_body import propagate
-from tasks.engines.builtin.astrodynamics.observers import observer_states
+from tasks.engines.builtin.astrodynamics.observers import observer_states, positions_of_table
 from tasks.engines.builtin.astrodynamics.two_body import positions_of_many
 
 FloatArray = NDArray[np.float64]
@@ -61,7 +61,8 @@ def nearest_known(members: pa.Table, catalogue: pa.Table) -> dict[int, tuple[str
     Parameters
     ----------
     members
-        `orbit_index`, `mjd_utc`, `RA_deg`, `Dec_deg`, `observatory_code` of detections in use, without nulls.
+        `orbit_index`, `mjd_utc`, `RA_deg`, `Dec_deg`, `observatory_code` of detections in use, without nulls;
+        and those of `tables.OBSERVER_POSITION`, if any observer moves.
     catalogue
         Rows of `tables.TEST_ORBITS`, at any epochs.
 
@@ -111,7 +112,12 @@ def _sampled(members: pa.Table) -> _Sample:
     codes = picked["observatory_code"].combine_chunks().dictionary_encode()
     pairs = np.column_stack([codes.indices.to_numpy(), picked["mjd_utc"].to_numpy()])
     distinct, rows = np.unique(pairs, axis=0, return_inverse=True)
-    observers = observer_states(codes.dictionary.take(pa.array(distinct[:, 0].astype(np.int64))), distinct[:, 1])
+    positions = positions_of_table(picked)
+    if positions is not None:
+        _, first = np.unique(rows, return_index=True)
+        positions = positions[first]
+    names = codes.dictionary.take(pa.array(distinct[:, 0].astype(np.int64)))
+    observers = observer_states(names, distinct[:, 1], positions)
     return _Sample(owner[chosen], observers.mjd_tdb[rows], observers.position[rows], toward)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.engines.builtin.astrodynamics.nights import solar_nights
-from tasks.engines.builtin.astrodynamics.observers import longitudes_deg
+from tasks.engines.builtin.astrodynamics.observers import longitude_deg
 from tasks.engines.settings import ClusterAndLinkSettings
 
 PURE, CONTAMINATED, FALSE = "pure", "contaminated", "false"
@@ -172,8 +172,8 @@ def _expected(
 def _nights(observations: pa.Table) -> "pd.Series[int]":
     """Night of the sky of each observation as the engine counts them: the local date on which its night begins."""
     codes = observations["observatory_code"].to_pandas()
-    longitude_deg = codes.map(longitudes_deg()).to_numpy(dtype=np.float64)
-    dates = pd.Series(solar_nights(observations["mjd_utc"].to_numpy(), longitude_deg))
+    longitudes = codes.map(longitude_deg).to_numpy(dtype=np.float64)
+    dates = pd.Series(solar_nights(observations["mjd_utc"].to_numpy(), longitudes))
     if "night_id" in observations.column_names:
         given = observations["night_id"].to_pandas()
         first = dates.groupby([codes, given]).transform("min")

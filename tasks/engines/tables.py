@@ -36,6 +36,12 @@ OBSERVATIONS = pa.schema(
 #: The truth, an extra column where it is known: what object a detection is of; null: a false one. No engine reads it.
 OBJECT_ID = pa.field("object_id", pa.string())
 
+#: Extra columns where an observer moves (a spacecraft, a roving telescope): its position, au, from the Earth's centre
+#: in equatorial axes (ICRF); null: the place of the observatory.
+OBSERVER_POSITION = pa.schema(
+    [pa.field(name, pa.float64()) for name in ("observer_x_au", "observer_y_au", "observer_z_au")]
+)
+
 TEST_ORBITS = pa.schema(
     [
         pa.field("orbit_id", pa.string(), nullable=False),

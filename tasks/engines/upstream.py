@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.engines.builtin.astrodynamics.observers import positions_of_table
 from tasks.engines.builtin.survey import PreparedSurvey, prepare_survey
 from tasks.engines.errors import EngineInputError
 from tasks.engines.interface import STAGES, LinkingProblem, Stage, StageResult, Tables
@@ -84,7 +85,18 @@ class UpstreamEngine:
         return version_from_found(self._running().found)
 
     def prepare(self, observations: pa.Table, settings: EngineSettings) -> UpstreamSurvey:
-        """Prepare the observations of a job (rows of `tables.OBSERVATIONS`)."""
+        """Prepare the observations of a job (rows of `tables.OBSERVATIONS`).
+
+        Raises
+        ------
+        EngineInputError
+            As `check_observations` does, and for an observer that moves: upstream knows places only.
+        """
+        if positions_of_table(observations) is not None:
+            raise EngineInputError(
+                "Engine 'thor' has no observers that move: some observations bring their observer's position. Leave "
+                "them out, or use engine builtin."
+            )
         prepared = prepare_survey(observations, settings)
         survey = UpstreamSurvey(prepared, _new_folder(self._directory(), "survey"))
         pq.write_table(upstream_observations(prepared, observations), survey.observations)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tasks.bucket.content import ScratchFile
 from tasks.engines.settings import EngineSettings
-from tasks.engines.tables import OBJECT_ID
+from tasks.engines.tables import OBJECT_ID, OBSERVER_POSITION
 from tasks.inputs.canonical_file import CanonicalObservations, canonical_from_file, canonical_from_table
 from tasks.inputs.catalogue_file import CatalogueFile, read_catalogue
 from tasks.inputs.config_file import Config, csv_from_settings, read_config
@@ -144,7 +144,7 @@ def _chosen_orbits(
 
     selection = SelectionSettings(number=files.number)
     name = str(files.observations)
-    table = observations_from_csv(observations.file.opened(), name=name, columns=COLUMNS)
+    table = observations_from_csv(observations.file.opened(), name=name, columns=(*COLUMNS, *OBSERVER_POSITION.names))
     chosen = choose_for_observations(table, settings=settings, selection=selection, name=name)
     covered = f"{chosen.coverage:.1%}"
     return (

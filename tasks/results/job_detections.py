@@ -17,14 +17,14 @@ import pyarrow.csv
 from tasks.bucket.content import Body, Content, ScratchFile, content_of, opened
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
-from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
+from tasks.engines.tables import OBJECT_ID, OBSERVATIONS, OBSERVER_POSITION
 from tasks.errors import ObjectNotFoundError
 from tasks.inputs.readers.row_blocks import BLOCK_BYTES, first_row_end, last_row_end, row_blocks
 
 DRAWN_DETECTIONS = 20_000
 """About so many of a job's detections are kept for the map of the sky."""
 
-ASKED = pa.schema([field.with_nullable(True) for field in (*OBSERVATIONS, OBJECT_ID)])
+ASKED = pa.schema([field.with_nullable(True) for field in (*OBSERVATIONS, OBJECT_ID, *OBSERVER_POSITION)])
 """Columns of a detection that was asked for; all null when the job has no such detection."""
 
 TRUTH = pa.schema(

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.nights import solar_nights
-from tasks.engines.builtin.astrodynamics.observers import longitudes_deg
+from tasks.engines.builtin.astrodynamics.observers import longitude_deg
 from tasks.engines.orbit_catalogue import CATALOGUE_FIELDS, catalogue_columns
-from tasks.engines.tables import RECOVERED_ORBITS
+from tasks.engines.tables import OBSERVER_POSITION, RECOVERED_ORBITS
 from tasks.results.job_detections import JobDetections
 from tasks.results.merge_results import FOUND_BY, MergedResults
 
@@ -82,7 +82,7 @@ def complete_tables(
     """
     members = _complete_members(merged.members, detections.asked)
     facts = catalogue_columns(merged.orbits) | _quality_columns(merged.orbits, members)
-    facts |= _known_columns(members, catalogue, len(merged.orbits))
+    facts |= _known_columns(_with_observers(members, detections.asked), catalogue, len(merged.orbits))
     added = {field: facts[field.name] for field in (*CATALOGUE_FIELDS, *QUALITY_FIELDS)}
     orbits = merged.orbits.select(RECOVERED_ORBITS.names)
     for field, column in added.items():
@@ -123,6 +123,13 @@ def _complete_members(members: pa.Table, asked: pa.Table) -> pa.Table:
     members = members.append_column(pa.field("chi", pa.float64()), chi)
     for name in (*MEMBER_FIELDS, "mag_sigma", "filter"):
         members = members.append_column(asked.schema.field(name), asked[name])
+    return members
+
+
+def _with_observers(members: pa.Table, asked: pa.Table) -> pa.Table:
+    """Return the members with the positions of observers that move."""
+    for field in OBSERVER_POSITION:
+        members = members.append_column(field, asked[field.name])
     return members
 
 
@@ -189,7 +196,7 @@ def _dates(used: pa.Table, owner: IntArray, count: int) -> FloatArray:
     """
     known = used["mjd_utc"].is_valid().to_numpy()
     codes = used["observatory_code"].filter(pa.array(known)).to_pylist()
-    longitude = np.array([longitudes_deg()[code] for code in codes], dtype=np.float64)
+    longitude = np.array([longitude_deg(code) for code in codes], dtype=np.float64)
     dates = solar_nights(_floats(used, "mjd_utc")[known], longitude)
     pairs = np.unique(np.column_stack([owner[known], dates]), axis=0)
     number = np.bincount(pairs[:, 0], minlength=count)

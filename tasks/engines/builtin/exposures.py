@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.nights import solar_nights
-from tasks.engines.builtin.astrodynamics.observers import longitudes_deg, observer_states
+from tasks.engines.builtin.astrodynamics.observers import longitude_deg, observer_states, positions_of_table
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int32]
@@ -51,11 +51,15 @@ def exposures_of_table(table: pa.Table) -> Exposures:
     ----------
     table
         Columns mjd_utc, observatory_code, exposure_id, night_id of `tables.OBSERVATIONS`; the last two may be null.
+        Of `tables.OBSERVER_POSITION`, if there; of an exposure the first detection's holds.
     """
     codes = table["observatory_code"].combine_chunks().dictionary_encode()
     numbers, first_rows = _exposures(table, codes)
     mjd_utc = table["mjd_utc"].to_numpy()[first_rows]
-    observers = _observers(codes.take(pa.array(first_rows)), mjd_utc)
+    positions = positions_of_table(table)
+    observers = _observers(
+        codes.take(pa.array(first_rows)), mjd_utc, None if positions is None else positions[first_rows]
+    )
     night, sky_night = _nights(table, codes, first_rows, mjd_utc)
     return Exposures(
         of_detection=numbers,
@@ -127,11 +131,12 @@ class _Observers:
     velocity: FloatArray
 
 
-def _observers(codes: pa.DictionaryArray, mjd_utc: FloatArray) -> _Observers:
+def _observers(codes: pa.DictionaryArray, mjd_utc: FloatArray, positions_au: FloatArray | None) -> _Observers:
     """State of each exposure's observer; those of one observatory at one time are computed once."""
     time_number, _ = numbered(mjd_utc)
     numbers, first_rows = _tuples_numbered(time_number, _codes_of_strings(codes))
-    states = observer_states(codes.take(pa.array(first_rows)).cast(pa.string()), mjd_utc[first_rows])
+    own = None if positions_au is None else positions_au[first_rows]
+    states = observer_states(codes.take(pa.array(first_rows)).cast(pa.string()), mjd_utc[first_rows], own)
     return _Observers(states.mjd_tdb[numbers], states.position[numbers], states.velocity[numbers])
 
 
@@ -144,8 +149,7 @@ def _nights(
     """
     rows = pa.array(first_rows)
     code_numbers = _codes_of_strings(codes)[first_rows]
-    longitudes = longitudes_deg()
-    longitude = np.array([longitudes[code] for code in codes.dictionary.to_pylist()])[code_numbers]
+    longitude = np.array([longitude_deg(code) for code in codes.dictionary.to_pylist()])[code_numbers]
     solar = solar_nights(mjd_utc, longitude)
     named = table["night_id"].take(rows)
     has_name = named.is_valid().to_numpy()

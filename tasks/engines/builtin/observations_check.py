@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.engines.builtin.astrodynamics.observers import known_observatory_codes
+from tasks.engines.builtin.astrodynamics.observers import known_observatory_codes, listed_codes, positions_of_table
 from tasks.engines.errors import EngineInputError
-from tasks.engines.tables import OBSERVATIONS
+from tasks.engines.tables import OBSERVATIONS, OBSERVER_POSITION
 
 EARLIEST_MJD_UTC = 37685.0
 """1962-01-21: before it, the orientation of the Earth is not tabulated."""
@@ -26,7 +27,9 @@ LARGEST_SIGMA_DEG = 1.0
 
 
 def conform_observations(observations: pa.Table, names: Sequence[str] = OBSERVATIONS.names) -> pa.Table:
-    """Return the table with exactly these columns of `tables.OBSERVATIONS`, as it types them, null where they may be.
+    """Return the table with these columns of `tables.OBSERVATIONS`, as it types them, null where they may be.
+
+    Those of `tables.OBSERVER_POSITION` stay where they are there; others go.
 
     Raises
     ------
@@ -34,7 +37,8 @@ def conform_observations(observations: pa.Table, names: Sequence[str] = OBSERVAT
         If a required column is missing, or a column cannot be read as its type.
     """
     columns = []
-    for field in map(OBSERVATIONS.field, names):
+    extra = [field for field in OBSERVER_POSITION if field.name in observations.column_names]
+    for field in (*map(OBSERVATIONS.field, names), *extra):
         if field.name not in observations.column_names:
             if not field.nullable:
                 raise EngineInputError(
@@ -46,7 +50,7 @@ def conform_observations(observations: pa.Table, names: Sequence[str] = OBSERVAT
             columns.append(observations[field.name].cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise EngineInputError(f"Observations' column {field.name!r}: {error}; expected {field.type}.") from error
-    return pa.table(columns, names=list(names))
+    return pa.table(columns, names=[*names, *(field.name for field in extra)])
 
 
 def check_observations(observations: pa.Table) -> None:
@@ -68,7 +72,7 @@ def check_observations(observations: pa.Table) -> None:
         raise EngineInputError("Observations are an empty table: expected at least one row.")
     names = observations.column_names
     for name in names:
-        if not OBSERVATIONS.field(name).nullable:
+        if name in OBSERVATIONS.names and not OBSERVATIONS.field(name).nullable:
             _refuse(observations, name, pc.is_null(observations[name], nan_is_null=True), "a value in each row")
     for name, (low, high, text) in _RANGES.items():
         values = observations[name]
@@ -89,7 +93,13 @@ def _check_observatories(observations: pa.Table) -> None:
     codes = observations["observatory_code"]
     if not pc.all(pc.is_in(pc.unique(codes), known)).as_py():
         expected = "a Minor Planet Center code of an observatory on the ground (a string: '070' is not '70')"
-        _refuse(observations, "observatory_code", pc.invert(pc.is_in(codes, known)), expected)
+        positions = positions_of_table(observations)
+        is_known = pc.is_in(codes, known)
+        if positions is not None:
+            expected = f"{expected}, or one of an observer whose position is given"
+            moves = pa.chunked_array([np.isfinite(positions).all(axis=1)])
+            is_known = pc.or_(is_known, pc.and_(moves, pc.is_in(codes, pa.array(sorted(listed_codes())))))
+        _refuse(observations, "observatory_code", pc.invert(is_known), expected)
 
 
 def _check_ids(observations: pa.Table) -> None:

@@ -3,6 +3,7 @@
 Units are the standard's: degrees, arcseconds (rmsRA is of RA cos(Dec)), ISO times in UTC.
 """
 
+import functools
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from tasks.inputs.readers.blocks import Block
 from tasks.inputs.readers.detections import ObservationColumns
+from tasks.inputs.readers.observers import brings_positions, with_observers
 from tasks.inputs.table_file import TableFile, require_names
 
 ID_COLUMNS = ("obsID", "obsSubID")
@@ -116,9 +118,14 @@ def ades_blocks(name: str, passage: Passage, *, object_id: str) -> Iterator[Bloc
     if ids.n_usable:  # else there are blocks without rows, and what was left out is the error
         require_names(name, list(names), REQUIRED)
         require_names(name, list(names), columns.required)
+    prepare = functools.partial(with_observers, columns=columns) if brings_positions(list(names)) else _as_it_is
     for file in passage(None, {}):
         usable, left_out = usable_rows(_with_columns(file, list(dict.fromkeys((*names, "ra", "dec")))))
-        yield Block(usable, columns, n_read=len(file.table), left_out=left_out)
+        yield Block(usable, columns, n_read=len(file.table), left_out=left_out, prepare=prepare)
+
+
+def _as_it_is(file: TableFile) -> TableFile:
+    return file
 
 
 def _with_columns(file: TableFile, names: Sequence[str]) -> TableFile:

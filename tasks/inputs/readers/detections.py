@@ -1,5 +1,6 @@
 """What a reader gives, and the columns of a file from which it is made."""
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +11,10 @@ import pyarrow.compute as pc
 
 from tasks.engines.builtin.observations_check import LARGEST_SIGMA_DEG
 from tasks.engines.setting_fields import TextThat, settings_group
-from tasks.engines.tables import OBJECT_ID, OBSERVATIONS
+from tasks.engines.tables import OBJECT_ID, OBSERVATIONS, OBSERVER_POSITION
 from tasks.engines.time_scales import TimeScale
 from tasks.errors import BadInputError
-from tasks.inputs.observatories import located_observatory_codes
+from tasks.inputs.observatories import located_observatory_codes, moving_observer_codes
 from tasks.inputs.readers.measurements import (
     Blanked,
     is_sexagesimal,
@@ -24,7 +25,7 @@ from tasks.inputs.readers.measurements import (
     wrapped,
 )
 from tasks.inputs.readers.times import TimeFormat, mjd_utc_of
-from tasks.inputs.table_file import ANY_NUMBER, Range, TableFile, whole_column
+from tasks.inputs.table_file import ANY_NUMBER, Range, TableFile, require_names, whole_column
 
 RA_HOURS = Range(0, 24, "hours in [0, 24)")
 RA_DEG = Range(0, 360, "degrees in [0, 360)")
@@ -35,6 +36,8 @@ SEXAGESIMAL_RA = (
     "degrees in [0, 360), not sexagesimal, of which nobody knows whether it is hours or degrees (if hours: put "
     "columns.ra_unit,hours in the config)"
 )
+
+OBSERVER_AU = Range(-100, 100, "au from the Earth's centre, between -100 and 100")
 
 AngleUnit = Literal["deg", "hours"]
 SigmaUnit = Literal["deg", "arcsec"]
@@ -96,6 +99,12 @@ class ObservationColumns:
     """Id of the exposure."""
     night_id: str = "night_id"
     """Id of the night."""
+    observer_x: str = "observer_x_au"
+    """Where an observer that moves is: au from the Earth's centre, ICRF; all three coordinates, or none."""
+    observer_y: str = "observer_y_au"
+    """See observer_x."""
+    observer_z: str = "observer_z_au"
+    """See observer_x."""
     object_id: str = "object_id"
     """The truth, where it is known: results are judged by it."""
 
@@ -125,6 +134,7 @@ def detections_of_block(file: TableFile, columns: ObservationColumns = THOR_COLU
         For the first thing that is wrong.
     """
     blanked: Blanked = Counter()
+    positions = _observer_positions(file, columns)
     found = {
         "obs_id": file.required_strings(columns.obs_id) if columns.obs_id else made_ids(file),
         "mjd_utc": mjd_utc_of(file, columns.time, columns.time_format, columns.time_scale),
@@ -132,13 +142,15 @@ def detections_of_block(file: TableFile, columns: ObservationColumns = THOR_COLU
         "Dec_deg": _declinations(file, columns),
         "RA_sigma_deg": _sigmas(file, columns.ra_sigma, columns.sigma_unit, blanked),
         "Dec_sigma_deg": _sigmas(file, columns.dec_sigma, columns.sigma_unit, blanked),
-        "observatory_code": _observatories(file, columns),
+        "observatory_code": _observatories(file, columns, positions),
         **_magnitudes(file, columns, blanked),
         "filter": _optional_strings(file, columns.filter),
         "exposure_id": _optional_strings(file, columns.exposure_id),
         "night_id": _optional_strings(file, columns.night_id),
     }
     table = pa.table(found, schema=OBSERVATIONS)
+    for field, position in zip(OBSERVER_POSITION, positions, strict=False):
+        table = table.append_column(field, position)
     if columns.object_id and file.has(columns.object_id):
         table = table.append_column(OBJECT_ID, _optional_strings(file, columns.object_id))
     return table, blanked
@@ -196,7 +208,21 @@ def _magnitudes(file: TableFile, columns: ObservationColumns, blanked: Blanked) 
     return {"mag": mag, "mag_sigma": sigma}
 
 
-def _observatories(file: TableFile, columns: ObservationColumns) -> pa.Array:
+def _observer_positions(file: TableFile, columns: ObservationColumns) -> list[pa.Array]:
+    """Return x, y and z of the observers; an empty list: no column says where they are."""
+    names = [columns.observer_x, columns.observer_y, columns.observer_z]
+    if not any(name and file.has(name) for name in names):
+        return []
+    require_names(file.name, file.table.column_names, names)
+    positions = [file.numbers_or_null(name, OBSERVER_AU) for name in names]
+    any_is_null = functools.reduce(pc.or_, map(pc.is_null, positions))
+    for name, position in zip(names, positions, strict=True):
+        partly = pc.and_(any_is_null, pc.is_valid(position))
+        file.refuse_rows(name, partly, "nothing, or a number in each of the observer's three coordinates")
+    return positions
+
+
+def _observatories(file: TableFile, columns: ObservationColumns, positions: list[pa.Array]) -> pa.Array:
     known = located_observatory_codes()
     expected = "the Minor Planet Center's code of an observatory on the Earth, such as '070' or 'X05'"
     if columns.observatory:
@@ -207,7 +233,16 @@ def _observatories(file: TableFile, columns: ObservationColumns) -> pa.Array:
         return pa.array([columns.observatory] * len(file.table), pa.string())
     codes = pc.utf8_trim_whitespace(file.required_strings(columns.observatory_code))
     unknown = [code for code in codes.unique().to_pylist() if code not in known]
-    file.refuse_rows(columns.observatory_code, pc.is_in(codes, pa.array(unknown, pa.string())), expected)
+    wrong = pc.is_in(codes, pa.array(unknown, pa.string()))
+    moving = pa.array([code for code in unknown if code in moving_observer_codes()], pa.string())
+    if positions:
+        wrong = pc.and_(wrong, pc.or_(pc.is_null(positions[0]), pc.invert(pc.is_in(codes, moving))))
+    if pc.any(pc.and_(wrong, pc.is_in(codes, moving))).as_py():
+        expected += (
+            "; spacecraft and roving observers only with their position (columns observer_x_au, observer_y_au, "
+            "observer_z_au; in ADES sys, ctr, pos1, pos2, pos3; in 80 columns a second line)"
+        )
+    file.refuse_rows(columns.observatory_code, wrong, expected)
     return codes
 
 

@@ -1,10 +1,13 @@
-"""The Minor Planet Center's 80 columns: one optical observation a line, from an observatory on the ground.
+"""The Minor Planet Center's 80 columns: one optical observation a line, two where the observer moves.
 
 Columns, from 1: 15 how it was made, 16-32 time (UTC), 33-44 RA (hours), 45-56 Dec (degrees), 66-70 magnitude, 71 band,
-78-80 observatory. The format holds no uncertainties.
+78-80 observatory. Of the second line of a spacecraft: 33 unit (1: km, 2: au), 35-45, 47-57, 59-69 position from the
+Earth's centre, equatorial; of a roving observer: 35-44 east longitude, 46-55 latitude, deg, 57-61 height, m. The format
+holds no uncertainties.
 """
 
 import datetime as dt
+import functools
 import re
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -18,21 +21,18 @@ from tasks.errors import BadInputError
 from tasks.inputs.observatories import located_observatory_codes
 from tasks.inputs.readers.blocks import Block
 from tasks.inputs.readers.detections import ObservationColumns
-from tasks.inputs.readers.row_blocks import BLOCK_BYTES, UTF8_MARK, LongRowError, row_blocks
+from tasks.inputs.readers.observers import POSITION, SYSTEM, with_observers
+from tasks.inputs.readers.row_blocks import BLOCK_BYTES, UTF8_MARK, LongRowError, last_line_end, row_blocks
 from tasks.inputs.readers.times import YEARS
 from tasks.inputs.table_file import TableFile
 
 LENGTH = 80
 
-MOVING_OBSERVERS = {
-    "S": "from a spacecraft",
-    "s": "from a spacecraft",
-    "R": "by radar",
-    "r": "by radar",
-    "V": "from a roving observer",
-    "v": "from a roving observer",
-}
-"""Marks in column 15 of lines that cannot be used."""
+MOVING_OBSERVERS = {"S": "s", "V": "v"}
+"""Marks in column 15 of spacecraft and roving observers: of the first line, and of the second, which says where."""
+
+RADAR, RADAR_SECOND = "R", "r"
+"""Marks in column 15 of both lines of a radar observation, which has no RA and Dec."""
 
 REPLACED = "Xx"
 """Marks in column 15 of discovery observations that were replaced by better ones."""
@@ -42,7 +42,14 @@ RA = re.compile(r"([ \d]\d) ([ \d]\d(?:\.\d*)?)(?: ([ \d]\d(?:\.\d*)?))? *")
 DEC = re.compile(r"([+-][ \d]\d) ([ \d]\d(?:\.\d*)?)(?: ([ \d]\d(?:\.\d*)?))? *")
 """Blanks may stand where others write zeros."""
 
+SPACE_POSITION = re.compile(r"([12]) ([+-][ \d.]{10}) ([+-][ \d.]{10}) ([+-][ \d.]{10}) *")
+ROVING_POSITION = re.compile(r"1 ([+ \d.]{10}) ([+-][ \d.]{9}) ([-+ \d.]{5}) *")
+SPACE_SYSTEMS = {"1": "ICRF_KM", "2": "ICRF_AU"}
+
 MAGNITUDE = re.compile(r" *(\d{1,2}(?:\.\d*)?) *")
+
+FIRST_OF_TWO = re.compile(rb"^[^\r\n]{14}[SV]\d{4} [ \d]\d [ \d]\d[ .]", re.MULTILINE)
+"""What the beginning of a line looks like that has a second one."""
 
 OF_LINE = re.compile(rb"^[^\r\n]{15}\d{4} [ \d]\d [ \d]\d[ .]", re.MULTILINE)
 """What the beginning of a line of 80 columns looks like."""
@@ -71,6 +78,15 @@ class Observation(NamedTuple):
     mag: float | None
     band: str | None
     code: str
+    #: As in ADES; None: at its observatory.
+    observer: "Observer | None" = None
+
+
+class Observer(NamedTuple):
+    """Where an observer that moves was, as ADES has it."""
+
+    system: str
+    position: tuple[float, float, float]
 
 
 def is_obs80(start: bytes) -> bool:
@@ -92,12 +108,12 @@ class Obs80Source:
 
     def blocks(self, pool: Executor) -> Iterator[Block]:  # noqa: ARG002 (Python parses it, one line after the other)
         """Yield the lines in blocks; see `Source`. The first line that is not as it should be is refused."""
-        self.file.seek(0)
+        some_move = self._some_observers_move()
         first_line = 1
         try:
-            for piece in row_blocks(self.file, block_bytes=self.block_bytes):
+            for piece in self._pieces():
                 lines = piece.removeprefix(UTF8_MARK).decode("ascii", "surrogateescape").splitlines()
-                yield self._block(lines, first_line)
+                yield self._block(lines, first_line, some_move=some_move)
                 first_line += len(lines)
         except LongRowError:
             raise BadInputError(
@@ -105,41 +121,55 @@ class Obs80Source:
                 "Correct the file and submit again."
             ) from None
 
-    def _block(self, lines: list[str], first_line: int) -> Block:
-        left_out = sum(len(line) >= LENGTH and line[14] in REPLACED for line in lines)
+    def _pieces(self) -> Iterator[bytes]:
+        self.file.seek(0)
+        return row_blocks(self.file, block_bytes=self.block_bytes, last_end=_last_record_end)
+
+    def _some_observers_move(self) -> bool:
+        try:
+            return any(FIRST_OF_TWO.search(piece) for piece in self._pieces())
+        except LongRowError:
+            return False  # which is told when it is read
+
+    def _block(self, lines: list[str], first_line: int, *, some_move: bool) -> Block:
+        left_out = {
+            "were replaced by others": sum(len(line) >= LENGTH and line[14] in REPLACED for line in lines),
+            "were made by radar": sum(len(line) >= LENGTH and line[14] == RADAR for line in lines),
+        }
         observations = list(_observations(lines, self.name, first_line))
         numbers = np.array([each.line for each in observations], dtype=np.int64)
+        table = _table(observations)
         return Block(
-            TableFile(self.name, _table(observations), numbers),
+            TableFile(self.name, _with_positions(table, observations) if some_move else table, numbers),
             COLUMNS,
-            n_read=len(observations) + left_out,
-            left_out={"were replaced by others": left_out},
+            n_read=len(observations) + sum(left_out.values()),
+            left_out=left_out,
+            prepare=functools.partial(with_observers, columns=COLUMNS) if some_move else (lambda file: file),
         )
+
+
+def _last_record_end(data: bytes) -> int:
+    """Return where the last whole record ends: not between its two lines."""
+    end = last_line_end(data)
+    start = data.rfind(b"\n", 0, end - 1) + 1 if end else 0
+    return start if end and FIRST_OF_TWO.match(data, start, end) else end
 
 
 def _observations(lines: list[str], name: str, first_line: int) -> Iterator[Observation]:
     known = located_observatory_codes()
-    for number, line in enumerate(lines, first_line):
-        if not line.strip() or _is_header(line):
+    numbered = (
+        (number, line) for number, line in enumerate(lines, first_line) if line.strip() and not _is_header(line)
+    )
+    for number, line in numbered:
+        _require_line(name, number, line)
+        if line[14] in REPLACED or line[14] in {RADAR, RADAR_SECOND}:
             continue
-        if not line.isascii():
-            column = next(place for place, each in enumerate(line, 1) if not each.isascii())
-            raise BadInputError(
-                f"Cannot read {name}: line {number}, column {column} is no ASCII character in {line[:LENGTH]!r}. "
-                f"Expected lines of {LENGTH} ASCII characters."
-            )
-        if len(line.rstrip()) != LENGTH:
-            raise BadInputError(
-                f"Cannot use {name}: line {number} has {len(line.rstrip())} columns, expected {LENGTH}. "
-                "Correct the file and submit again."
-            )
+        observer = None
         if line[14] in MOVING_OBSERVERS:
-            raise _error(
-                name, number, line, (15, 15), f"an observation from the ground, not {MOVING_OBSERVERS[line[14]]}"
-            )
-        if line[14] in REPLACED:
-            continue
-        if line[77:80] not in known:
+            observer = _observer(name, (number, line), next(numbered, (number, "")))
+        elif line[14] in MOVING_OBSERVERS.values():
+            raise _error(name, number, line, (15, 15), "the first line of this observation above it")
+        elif line[77:80] not in known:
             raise _error(name, number, line, (78, 80), "the code of an observatory on the Earth")
         yield Observation(
             line=number,
@@ -149,7 +179,50 @@ def _observations(lines: list[str], name: str, first_line: int) -> Iterator[Obse
             mag=_magnitude(name, number, line),
             band=line[70].strip() or None,
             code=line[77:80],
+            observer=observer,
         )
+
+
+def _require_line(name: str, number: int, line: str) -> None:
+    if not line.isascii():
+        column = next(place for place, each in enumerate(line, 1) if not each.isascii())
+        raise BadInputError(
+            f"Cannot read {name}: line {number}, column {column} is no ASCII character in {line[:LENGTH]!r}. "
+            f"Expected lines of {LENGTH} ASCII characters."
+        )
+    if len(line.rstrip()) != LENGTH:
+        raise BadInputError(
+            f"Cannot use {name}: line {number} has {len(line.rstrip())} columns, expected {LENGTH}. "
+            "Correct the file and submit again."
+        )
+
+
+def _observer(name: str, first: tuple[int, str], second: tuple[int, str]) -> Observer:
+    """Return where the observer was, which the second line of an observation says."""
+    (number, line), (number_of_second, line_of_second) = first, second
+    mark = MOVING_OBSERVERS[line[14]]
+    belongs = line_of_second[14:15] == mark and line_of_second[15:32] == line[15:32]
+    if not belongs or line_of_second[77:80] != line[77:80]:
+        raise _error(
+            name,
+            number,
+            line,
+            (15, 15),
+            f"below it a second line of the same time and observatory, {mark!r} in column 15: where the observer was",
+        )
+    _require_line(name, number_of_second, line_of_second)
+    pattern = SPACE_POSITION if mark == "s" else ROVING_POSITION
+    found = pattern.fullmatch(line_of_second[32:69] if mark == "s" else line_of_second[32:61])
+    try:
+        values = [float(each.replace(" ", "")) for each in found.groups()] if found else []
+    except ValueError:
+        values = []
+    if not values or found is None:
+        expected = "a unit (1: km, 2: au) and three coordinates" if mark == "s" else "1, longitude, latitude and height"
+        raise _error(name, number_of_second, line_of_second, (33, 69), expected)
+    if mark == "s":
+        return Observer(SPACE_SYSTEMS[found[1]], (values[1], values[2], values[3]))
+    return Observer("WGS84", (values[0], values[1], values[2]))
 
 
 def _is_header(line: str) -> bool:
@@ -203,6 +276,14 @@ def _error(name: str, number: int, line: str, place: tuple[int, int], expected: 
         f"Cannot use {name}: line {number}, {where} is {line[first - 1 : last]!r}, expected {expected}. "
         "Correct the file and submit again."
     )
+
+
+def _with_positions(table: pa.Table, observations: list[Observation]) -> pa.Table:
+    observers = [each.observer for each in observations]
+    table = table.append_column(SYSTEM, pa.array([each and each.system for each in observers], pa.string()))
+    for place, name in enumerate(POSITION):
+        table = table.append_column(name, pa.array([each and each.position[place] for each in observers], pa.float64()))
+    return table
 
 
 def _table(observations: list[Observation]) -> pa.Table:
