@@ -20,7 +20,7 @@ from tasks.operations.doctor_engines import waiting_findings
 from tasks.operations.doctor_machine import CLOCK_FINDING, disk_findings, engine_findings, scratch_directory
 from tasks.operations.doctor_queue import queue_findings
 from tasks.operations.doctor_workers import worker_findings
-from tasks.operations.finding import Finding, ok, problem, warning
+from tasks.records.finding import Finding, ok, problem, warning
 from tasks.settings import Settings, settings_from_environment
 
 PATIENCE_SECONDS = 10.0

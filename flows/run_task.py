@@ -327,4 +327,4 @@ def _surveys(max_bytes: int) -> SurveyCache:
 
 def _map_blocks(settings: Settings) -> MapBlocks:
     address = settings.dask_scheduler_address
-    return map_blocks_on_cluster(address) if address else map_blocks_on_threads()
+    return map_blocks_on_cluster(address) if address else map_blocks_on_threads(settings.dask_threads)

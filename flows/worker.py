@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from typing import Annotated
 
 from prefect import flow
@@ -17,12 +16,11 @@ from pydantic import Field
 
 from tasks import instrument
 from tasks.errors import ThorQueueError
-from tasks.settings import environment_with
+from tasks.worker_processes import worker_command, worker_environment
 
 IDLE_SECONDS = 300.0
 DRAIN_SECONDS = 20.0
 """Less than the 30 s between Prefect's SIGTERM and its SIGKILL, and Kubernetes' own."""
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +59,11 @@ def run_worker(*, idle_seconds: float, drain_seconds: float) -> None:
 
 def start_worker(*, idle_seconds: float, drain_seconds: float) -> "subprocess.Popen[bytes]":
     """Start `python -m workers`, which dies with this process. Its lines go where those of this process go."""
-    command = [sys.executable, "-m", "workers", "--idle-timeout", f"{idle_seconds:g}", f"--parent-pid={os.getpid()}"]
+    command = worker_command("--idle-timeout", f"{idle_seconds:g}", f"--parent-pid={os.getpid()}")
     # A session of its own: Prefect signals the whole process group, and a worker that hears it twice leaves at once.
     return subprocess.Popen(
         command,
-        env=environment_with(THOR_DRAIN_SECONDS=f"{drain_seconds:g}", **ONE_THREAD),
+        env=worker_environment(None, THOR_DRAIN_SECONDS=f"{drain_seconds:g}"),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )

@@ -20,6 +20,8 @@ def map_blocks_on_threads(n_threads: int | None = None) -> MapBlocks:
     """Return a `MapBlocks` on the threads of this process; None: as many as cores."""
 
     def map_blocks(function: Callable[[Any], Any], blocks: Sequence[Any]) -> list[Any]:
+        if len(blocks) == 1 or n_threads == 1:  # dask would cost 1 ms and gain nothing
+            return [function(block) for block in blocks]
         lazy = [delayed(function, pure=False)(block) for block in blocks]
         return list(compute(*lazy, scheduler="threads", num_workers=n_threads))  # type: ignore[no-untyped-call]
 

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="interpreter that has upstream THOR, for engine thor", validation_alias="THOR_PYTHON"),
     ] = None
+    dask_threads: Annotated[
+        PositiveInt | None,
+        Field(description="threads of range_and_shift; default: all cores, shared equally by workers started together"),
+    ] = None
     dask_scheduler_address: Annotated[
         str | None,
         Field(

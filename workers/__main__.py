@@ -18,6 +18,7 @@ from tasks.broker.urls import redacted_url
 from tasks.errors import BadInputError, ThorQueueError
 from tasks.metrics import WorkerMetrics, counted_bucket, keep_metrics_file, serve_metrics
 from tasks.settings import Settings, settings_from_environment
+from tasks.worker_processes import worker_command
 from workers.attempt_watch import Rhythm
 from workers.child_keeper import ChildCannotStartError
 from workers.fleet import Fleet
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.parent_pid is not None:
         die_with(options.parent_pid)
     elif options.processes > 1:
-        return Fleet(command=[sys.executable, "-m", "workers", *given], size=options.processes).run()
+        return Fleet(command=worker_command(*given), size=options.processes).run()
     try:
         _work(settings_from_environment(), options, worker)
     except (ChildCannotStartError, OutOfReachError) as error:

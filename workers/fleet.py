@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
+from tasks.worker_processes import worker_environment
 from workers.shutdown import REQUESTS, Shutdown
 from workers.wake_up import WakeUp
 
@@ -46,6 +47,7 @@ class Fleet:
         # A session of its own: Ctrl-C reaches the parent alone, which passes it on once.
         process = subprocess.Popen(
             [*self._command, f"--member={place}", f"--parent-pid={os.getpid()}"],
+            env=worker_environment(self._size),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -27,6 +27,7 @@ from tasks.bootstrap import require_lasting_leases
 from tasks.errors import ThorQueueError
 from tasks.instrument import flush, prefect_answers, quiet_console
 from tasks.settings import Settings, environment_with
+from tasks.worker_processes import worker_command, worker_environment
 
 SERVER_START_SECONDS = 120.0
 """A Prefect server with a new, empty home takes 15 s, and longer on a busy machine."""
@@ -233,11 +234,10 @@ def local_workers(count: int, settings: Settings, bucket_url: str) -> Iterator[L
     require_lasting_leases(settings, queue_url)
     changes = {"THOR_QUEUE": queue_url, "THOR_BUCKET": bucket_url, "THOR_HOME": str(settings.home)}
     changes |= {"PREFECT_API_URL": PREFECT_API_URL.value() or "", "PREFECT_HOME": str(PREFECT_HOME.value())}
-    changes |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     workers = LocalWorkers(
         count,
-        command=[sys.executable, "-m", "workers"],
-        environment=environment_with(**{name: value for name, value in changes.items() if value}),
+        command=worker_command(),
+        environment=worker_environment(count, **{name: value for name, value in changes.items() if value}),
         logs=settings.home / "logs",
     )
     try:

@@ -3,7 +3,6 @@
 import re
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
@@ -16,6 +15,8 @@ from tasks.broker.sqlite_file import QueueFile
 from tasks.broker.topology import QUEUE_ARGUMENTS, ChannelRequest, declarations
 from tasks.broker.urls import SQLITE_SCHEME, scheme_of, sqlite_path
 from tasks.errors import BrokerUnavailableError
+from tasks.records.finding import Finding, ok, problem, warning
+from tasks.wording import counted
 
 _NOT_FOUND: Final = 404
 _PRECONDITION_FAILED: Final = 406
@@ -25,15 +26,10 @@ _ALARM_SECONDS: Final = 1.0
 """How soon a broker with an alarm tells a connection that publishes: at once, so this is for a slow network."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    is_fine: bool
-    text: str
-    #: What to do; empty where nothing is.
-    advice: str = ""
+RECREATE: Final = (
+    "`python -m flows.repair --all --recreate-queues` deletes what does not work, makes it anew, and enqueues every "
+    "task of the bucket again that is not done. Nothing is lost: the bucket knows them."
+)
 
 
 def broker_report(url: str, *, ca_file: Path | None = None) -> list[Finding]:
@@ -53,11 +49,11 @@ def broker_report(url: str, *, ca_file: Path | None = None) -> list[Finding]:
         try:
             link = probe.open_link()
         except BrokerUnavailableError as error:
-            return [Finding("broker", is_fine=False, text=str(error), advice="Start RabbitMQ, or correct THOR_QUEUE.")]
+            return [problem("broker", str(error), "Start RabbitMQ, or correct THOR_QUEUE.")]
         properties = link.server_properties
         version = _text(properties.get("version"))
         product = _text(properties.get("product"))
-        findings = [Finding("broker", is_fine=True, text=f"{product} {version} at {probe.shown}")]
+        findings = [ok("broker", f"{product} {version} at {probe.shown}")]
         findings.append(ack_timeout_finding(version))
         findings.append(probe.alarm_finding(link))
         findings.extend(probe.queue_finding(name) for name in QUEUE_ARGUMENTS)
@@ -68,17 +64,17 @@ def ack_timeout_finding(version: str) -> Finding:
     """Tell from RabbitMQ's version whether a task may take longer than half an hour."""
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     if (3, 8, 17) <= numbers < (3, 12):
-        return Finding(
+        # A client can't see whether the server was configured, and no result is lost if it was not.
+        return warning(
             "ack timeout",
-            is_fine=False,
-            text=f"RabbitMQ {version} closes the channel of a task that takes longer than its consumer_timeout, by "
+            f"RabbitMQ {version} closes the channel of a task that takes longer than its consumer_timeout, by "
             "default 30 minutes, and ignores what the queue says about it; the task goes on, but may be taken over",
-            advice="Unless it is done already, add `consumer_timeout = 3153600000000` to rabbitmq.conf and restart "
+            "Unless it is done already, add `consumer_timeout = 3153600000000` to rabbitmq.conf and restart "
             "RabbitMQ, or use 3.12 or later.",
         )
     if not numbers:
-        return Finding("ack timeout", is_fine=False, text=f"version {version!r} is not known", advice="Use RabbitMQ.")
-    return Finding("ack timeout", is_fine=True, text="the queue's own, 30 days" if numbers >= (3, 12) else "none")
+        return warning("ack timeout", f"version {version!r} is not known", "Use RabbitMQ.")
+    return ok("ack timeout", "the queue's own, 30 days" if numbers >= (3, 12) else "none")
 
 
 def recreate_broken_queues(url: str, *, ca_file: Path | None = None) -> list[str]:
@@ -137,35 +133,34 @@ class _Probe:
         link.channel.basic_publish("", "thor.doctor", b"")
         self._loop.run_until(lambda: link.is_blocked or link.lost is not None, _ALARM_SECONDS)
         if link.is_blocked:
-            return Finding(
+            return problem(
                 "alarm",
-                is_fine=False,
-                text="RabbitMQ has a memory or disk alarm and takes no messages; workers go on with what they have",
-                advice="Free memory or disk space on its machine, or raise vm_memory_high_watermark or lower "
+                "RabbitMQ has a memory or disk alarm and takes no messages; workers go on with what they have",
+                "Free memory or disk space on its machine, or raise vm_memory_high_watermark or lower "
                 "disk_free_limit in rabbitmq.conf; `rabbitmq-diagnostics alarms` tells which.",
             )
-        return Finding("alarm", is_fine=True, text="none")
+        return ok("alarm", "none")
 
     def queue_finding(self, name: str) -> Finding:
         """Tell whether a queue is there, as declared, and answers."""
         subject = f"queue {name}"
         found = self._ask(f"look at {subject}", lambda channel, done: channel.queue_declare(name, True, callback=done))
         if isinstance(found, ChannelClosedByBroker) and found.reply_code == _NOT_FOUND:
-            return Finding(subject, is_fine=True, text="not there yet: the first publisher or worker makes it")
+            return ok(subject, "not there yet: the first publisher or worker makes it")
         if isinstance(found, Exception):
-            return _broken(subject, f"can't be looked at ({reason_text(found)})")
+            return problem(subject, f"can't be looked at ({reason_text(found)})", RECREATE)
         declared = self._ask(f"declare {subject}", dict(_requests())[name])
         if isinstance(declared, ChannelClosedByBroker) and declared.reply_code == _PRECONDITION_FAILED:
-            return _broken(subject, f"was declared otherwise ({declared.reply_text})")
+            return problem(subject, f"was declared otherwise ({declared.reply_text})", RECREATE)
         # Declaring asks no leader, taking a message does. One that has messages to count has a leader.
         count = int(found.method.message_count)
         if count == 0 and isinstance(self._ask(f"take a message of {subject}", partial(_get, name)), Exception):
-            return _broken(subject, "has no leader: nothing can be published to it or received from it")
-        return Finding(subject, is_fine=True, text=f"{count} messages ready")
+            return problem(subject, "has no leader: nothing can be published to it or received from it", RECREATE)
+        return ok(subject, f"{counted(count, 'message')} ready")
 
     def is_broken(self, name: str) -> bool:
         """Tell whether a queue does not work, also when it is looked at again: a connection may be lost at any look."""
-        return not any(self.queue_finding(name).is_fine for _ in range(_LOOKS))
+        return not any(self.queue_finding(name).verdict == "ok" for _ in range(_LOOKS))
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue, with all that is in it. Raises `BrokerUnavailableError`."""
@@ -193,7 +188,7 @@ class _Probe:
 def _file_finding(path: Path) -> Finding:
     subject = f"queue file {path}"
     if not path.exists():
-        return Finding(subject, is_fine=True, text="not there yet: the first publisher or worker makes it")
+        return ok(subject, "not there yet: the first publisher or worker makes it")
     try:
         file = QueueFile(path)
         try:
@@ -204,15 +199,16 @@ def _file_finding(path: Path) -> Finding:
     except (sqlite3.Error, OSError) as error:
         problems = str(error)
     if problems:
-        return Finding(
+        return problem(
             subject,
-            is_fine=False,
-            text=f"can't be used ({problems})",
-            advice="Stop the workers, delete the file, and run `python -m flows.repair --all`: it publishes every "
+            f"can't be used ({problems})",
+            "Stop the workers, delete the file, and run `python -m flows.repair --all`: it publishes every "
             "unfinished task again. The file must be on a local disk.",
         )
-    text = f"{depth.ready} messages ready, {depth.unacked} in hand, {depth.delayed} delayed, {depth.dead} dead"
-    return Finding(subject, is_fine=True, text=text)
+    text = (
+        f"{counted(depth.ready, 'message')} ready, {depth.unacked} in hand, {depth.delayed} delayed, {depth.dead} dead"
+    )
+    return ok(subject, text)
 
 
 def _requests() -> list[tuple[str, ChannelRequest]]:
@@ -223,15 +219,6 @@ def _get(name: str, channel: Any, done: Callable[..., None]) -> None:
     """Take a message; the link is closed afterwards, which gives it back."""
     channel.add_callback(done, [Basic.GetEmpty])
     channel.basic_get(name, done)
-
-
-def _broken(subject: str, text: str) -> Finding:
-    return Finding(
-        subject,
-        is_fine=False,
-        text=text,
-        advice="Run `python -m flows.repair --all`: it makes the queue anew and publishes every unfinished task again.",
-    )
 
 
 def _text(value: object) -> str:

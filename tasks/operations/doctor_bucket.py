@@ -9,7 +9,7 @@ from tasks.bucket.layout import probe_object
 from tasks.bucket.store import MUST_NOT_EXIST, Bucket
 from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError
 from tasks.jobs.task_changes import for_each
-from tasks.operations.finding import Finding, ok, problem
+from tasks.records.finding import Finding, ok, problem
 
 REACHED = "bucket"
 CONDITIONAL = "conditional writes"

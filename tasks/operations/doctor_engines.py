@@ -8,7 +8,7 @@ from tasks.errors import BadInputError, BucketUnavailableError
 from tasks.jobs.manifest_file import read_manifest_if_there
 from tasks.jobs.task_changes import for_each, look_at_tasks
 from tasks.operations.find_jobs import find_jobs
-from tasks.operations.finding import Finding, ok, warning
+from tasks.records.finding import Finding, ok, warning
 from tasks.records.manifest import Manifest
 from tasks.wording import counted, waiting_for_engine
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.engines.errors import EngineMissingError
 from tasks.engines.upstream_process import found_upstream
-from tasks.operations.finding import Finding, ok, problem, warning
+from tasks.records.finding import Finding, ok, problem, warning
 
 DISK = "disk space"
 ENGINE = "engine"

@@ -3,8 +3,8 @@
 from tasks.broker.protocol import Publisher
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, BrokerUnavailableError, BucketUnavailableError
-from tasks.operations.finding import Finding, ok, warning
 from tasks.operations.workers_list import workers_there
+from tasks.records.finding import Finding, ok, warning
 from tasks.wording import counted
 
 WORKERS = "workers"

@@ -27,22 +27,22 @@ from tests.support.queues import numbered, pump_until, receive_and_ack
 def test_the_version_tells_whether_long_tasks_are_safe(version, is_fine):
     finding = ack_timeout_finding(version)
 
-    assert finding.is_fine is is_fine
+    assert finding.verdict == ("ok" if is_fine else "warning")
     assert bool(finding.advice) is not is_fine
 
 
 def by_subject(findings):
-    return {finding.subject: finding for finding in findings}
+    return {finding.about: finding for finding in findings}
 
 
 @pytest.mark.rabbitmq
 def test_a_broker_without_queues_is_fine_but_for_its_ack_timeout(rabbitmq, rabbitmq_url):
     findings = by_subject(broker_report(rabbitmq_url))
 
-    assert findings["broker"].text.startswith("RabbitMQ ")
-    assert "guest:guest" not in findings["broker"].text
-    assert [finding.is_fine for subject, finding in findings.items() if subject != "ack timeout"] == [True] * 5
-    assert "not there yet" in findings[f"queue {WORK_QUEUE}"].text
+    assert findings["broker"].found.startswith("RabbitMQ ")
+    assert "guest:guest" not in findings["broker"].found
+    assert [finding.verdict for subject, finding in findings.items() if subject != "ack timeout"] == ["ok"] * 5
+    assert "not there yet" in findings[f"queue {WORK_QUEUE}"].found
 
 
 @pytest.mark.rabbitmq
@@ -51,7 +51,7 @@ def test_a_report_leaves_the_messages_where_they_are(rabbitmq_url, rabbitmq_queu
 
     findings = by_subject(broker_report(rabbitmq_url))
 
-    assert findings[f"queue {WORK_QUEUE}"].is_fine
+    assert findings[f"queue {WORK_QUEUE}"].verdict == "ok"
     assert receive_and_ack(rabbitmq_queue.consumer(), 3) == [b"0", b"1", b"2"]
 
 
@@ -60,7 +60,7 @@ def test_an_alarm_is_reported_with_what_to_do(rabbitmq, rabbitmq_url):
     with memory_alarm(rabbitmq):
         finding = by_subject(broker_report(rabbitmq_url))["alarm"]
 
-    assert not finding.is_fine
+    assert finding.verdict == "problem"
     assert "vm_memory_high_watermark" in finding.advice
 
 
@@ -70,8 +70,9 @@ def test_a_queue_that_was_declared_otherwise_is_reported_and_made_anew(rabbitmq_
         connection.channel().queue_declare(DELAY_QUEUE, durable=True)
 
     finding = by_subject(broker_report(rabbitmq_url))[f"queue {DELAY_QUEUE}"]
-    assert not finding.is_fine
-    assert "inequivalent arg" in finding.text
+    assert finding.verdict == "problem"
+    assert "inequivalent arg" in finding.found
+    assert "--recreate-queues" in finding.advice
 
     assert recreate_broken_queues(rabbitmq_url) == [DELAY_QUEUE]
     rabbitmq_queue.publisher().publish(numbered(1))
@@ -101,9 +102,9 @@ def test_a_connection_that_is_lost_while_a_queue_is_looked_at_has_no_queue_delet
 def test_a_broker_that_is_not_there_is_a_finding():
     (finding,) = broker_report(f"amqp://u:secret@127.0.0.1:{free_port()}/")
 
-    assert not finding.is_fine
-    assert "ConnectionRefusedError" in finding.text
-    assert "secret" not in finding.text
+    assert finding.verdict == "problem"
+    assert "ConnectionRefusedError" in finding.found
+    assert "secret" not in finding.found
 
 
 @pytest.mark.rabbitmq
@@ -127,8 +128,8 @@ def test_a_queue_without_a_leader_is_recognised_and_made_anew_and_its_consumer_g
     consumer = rabbitmq_queue.consumer()
 
     findings = by_subject(broker_report(rabbitmq_url))
-    assert "no leader" in findings[f"queue {WORK_QUEUE}"].text
-    assert findings[f"queue {DELAY_QUEUE}"].is_fine
+    assert "no leader" in findings[f"queue {WORK_QUEUE}"].found
+    assert findings[f"queue {DELAY_QUEUE}"].verdict == "ok"
 
     assert recreate_broken_queues(rabbitmq_url) == [WORK_QUEUE]
     rabbitmq_queue.publisher().publish(numbered(1))
@@ -138,13 +139,13 @@ def test_a_queue_without_a_leader_is_recognised_and_made_anew_and_its_consumer_g
 
 def test_a_queue_file_is_reported_with_its_depth(sqlite_queue):
     (finding,) = broker_report(sqlite_queue.url)
-    assert finding.is_fine
+    assert finding.verdict == "ok"
 
     sqlite_queue.publisher().publish(numbered(3))
 
     (finding,) = broker_report(sqlite_queue.url)
-    assert finding.is_fine
-    assert "3 messages ready" in finding.text
+    assert finding.verdict == "ok"
+    assert "3 messages ready" in finding.found
 
 
 def test_a_broken_queue_file_is_reported_with_what_to_do(tmp_path):
@@ -153,8 +154,8 @@ def test_a_broken_queue_file_is_reported_with_what_to_do(tmp_path):
 
     (finding,) = broker_report(f"sqlite:///{path}")
 
-    assert not finding.is_fine
-    assert "not a database" in finding.text
+    assert finding.verdict == "problem"
+    assert "not a database" in finding.found
     assert "repair" in finding.advice
 
 

@@ -2,14 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.broker import report
 from tasks.broker.connect import open_publisher
 from tasks.broker.protocol import OutgoingMessage
 from tasks.bucket.directory import DirectoryBucket
 from tasks.errors import GenerationMismatchError
 from tasks.operations.doctor_bucket import bucket_findings
 from tasks.operations.doctor_machine import disk_finding, disk_findings, engine_findings, kernel_cache_finding
-from tasks.operations.doctor_queue import finding_from_report, queue_findings
+from tasks.operations.doctor_queue import queue_findings
 from tests.broker.test_rabbitmq_faults import memory_alarm
 from tests.services.processes import free_port
 from tests.support.buckets import FakeBucket, FlakyBucket
@@ -118,28 +117,6 @@ def test_a_directory_that_can_not_be_made_is_a_problem(tmp_path):
     (finding,) = bucket_findings(DirectoryBucket(tmp_path / "file" / "bucket"))
 
     assert finding.verdict == "problem"
-
-
-@pytest.mark.parametrize(
-    ("found", "verdict", "advice"),
-    [
-        (report.Finding("broker", is_fine=True, text="RabbitMQ"), "ok", None),
-        (report.Finding("broker", is_fine=False, text="gone", advice="Start it."), "problem", "Start it."),
-        (report.Finding("ack timeout", is_fine=False, text="short", advice="Set it."), "warning", "Set it."),
-        (report.Finding("alarm", is_fine=False, text="memory", advice="Make room."), "problem", "Make room."),
-        (
-            report.Finding("queue thor.work.v1", is_fine=False, text="no leader", advice="?"),
-            "problem",
-            "--recreate-queues",
-        ),
-        (report.Finding("queue file /q", is_fine=False, text="torn", advice="Delete it."), "problem", "Delete it."),
-    ],
-)
-def test_how_bad_it_is_what_a_queue_reports(found, verdict, advice):
-    finding = finding_from_report(found)
-
-    assert finding.verdict == verdict
-    assert finding.advice is None if advice is None else advice in finding.advice
 
 
 def look_at(url):
