@@ -10,7 +10,12 @@ from tasks.engines.tables import OBSERVATIONS, TEST_ORBITS
 from tasks.errors import BadInputError
 from tasks.inputs.config_file import csv_from_settings, read_settings, settings_from_csv
 from tasks.inputs.csv_text import COVARIANCE_COLUMNS, csv_from_table
-from tasks.inputs.observations_file import observations_from_csv, read_observations
+from tasks.inputs.observations_file import (
+    ObservationsFormat,
+    observations_from_csv,
+    read_detections,
+    read_observations,
+)
 from tasks.inputs.orbits_file import orbits_from_csv, read_orbits
 from tests.support.job_inputs import whole_demo
 
@@ -58,11 +63,12 @@ def test_files_of_other_systems_are_read(file, content):
     assert len(read_observations(file(rows))) == 1
 
 
-def test_an_uncertainty_that_is_not_there_is_null(file):
-    observations = read_observations(file(lines(OBSERVATIONS_HEADER, "a,60000,10,20,,NaN,W84")))
+@pytest.mark.parametrize(("code", "sigma_arcsec"), [("W84", 0.5), ("H01", 0.3), ("X05", 1.0), ("T05", 1.0)])
+def test_an_uncertainty_that_is_not_there_is_the_observatorys_or_one_arcsecond(file, code, sigma_arcsec):
+    observations = read_observations(file(lines(OBSERVATIONS_HEADER, f"a,60000,10,20,,NaN,{code}")))
 
-    assert observations["RA_sigma_deg"].to_pylist() == [None]
-    assert observations["Dec_sigma_deg"].to_pylist() == [None]
+    assert observations["RA_sigma_deg"].to_pylist() == pytest.approx([sigma_arcsec / 3600])
+    assert observations["Dec_sigma_deg"].to_pylist() == pytest.approx([sigma_arcsec / 3600])
 
 
 BAD_OBSERVATIONS = {
@@ -184,7 +190,8 @@ def test_parquet_as_pandas_writes_it_is_read(tmp_path):
     frame["filter"] = np.nan  # as pandas reads an empty column of a csv
     frame.to_parquet(tmp_path / "observations.parquet")
 
-    observations = read_observations(tmp_path / "observations.parquet")
+    as_it_is = ObservationsFormat(fills_uncertainties=False)
+    observations = read_detections(tmp_path / "observations.parquet", as_it_is).table
 
     assert observations["RA_sigma_deg"].null_count == observations["filter"].null_count == len(frame)
     assert observations["observatory_code"].equals(whole_demo().observations["observatory_code"])
