@@ -74,7 +74,8 @@ class AttemptWatch:
         self._rhythm = rhythm
         self._shutdown = shutdown
         self._metrics = metrics or WorkerMetrics()
-        self._news = Renewed()
+        #: What the child has told, for whoever writes the status next.
+        self.news = Renewed()
         self._renewal: Future[bool] | None = None
         self._renewal_is_for_upload = False
         self._child_awaits_lease = False
@@ -113,8 +114,8 @@ class AttemptWatch:
 
     def _heard(self, report: FromChild) -> Ending | None:
         match report:
-            case AttemptSucceeded(outputs=outputs):
-                return ChildSucceeded(outputs)
+            case AttemptSucceeded(outputs=outputs, has_leftovers=has_leftovers):
+                return ChildSucceeded(outputs, has_leftovers=has_leftovers)
             case AttemptFailed(error_kind=error_kind, error=error, outputs=outputs):
                 return ChildFailed(error_kind, error, outputs)
             case AttemptReleased(error=error):
@@ -123,21 +124,33 @@ class AttemptWatch:
                 self._child.kill("its run was cancelled in Prefect")
                 return TaskCancelled()
             case ReadyToUpload():
-                self._child_awaits_lease = True
-                self._has_computed = True
-                self._renew_at = 0.0
+                self._heard_ready_to_upload()
             case StageBegan(stage=stage, engine=engine):
                 logger.info("Began stage %s.", stage)
                 self._metrics.stage_began(stage)
-                self._tell_status(stage=stage, engine=engine or self._news.engine)
+                self._tell_status(stage=stage, engine=engine or self.news.engine)
             case FlowRunStarted(prefect_flow_run_id=flow_run_id):
                 self._tell_status(prefect_flow_run_id=flow_run_id)
             case _:
                 pass
         return None
 
+    def _heard_ready_to_upload(self) -> None:
+        """Let the child upload at once while the lease is young; else, and when it asks again, renew it first.
+
+        A lease that moved less than one renewal ago can't have been taken over, and costs a short task a write. A
+        child that asks again has met another writer: then only the bucket tells whose the task is.
+        """
+        is_first, self._has_computed = not self._has_computed, True
+        age = self._file.lease_age_seconds
+        if is_first and self._renewal is None and age is not None and age < self._rhythm.renew_seconds:
+            self._child.tell(LeaseRenewed())
+        else:
+            self._child_awaits_lease = True
+            self._renew_at = 0.0
+
     def _tell_status(self, **news: str | None) -> None:
-        self._news = Renewed(**{**vars(self._news), **news})
+        self.news = Renewed(**{**vars(self.news), **news})
         self._renew_at = min(self._renew_at, time.monotonic() + NEWS_SECONDS)
 
     def _lease(self) -> Ending | None:
@@ -146,7 +159,7 @@ class AttemptWatch:
         if self._renewal is None:
             if now >= self._renew_at:
                 self._renewal_is_for_upload = self._child_awaits_lease
-                news = self._news
+                news = self.news
                 self._renewal = self._bucket_thread.submit(lambda: renew_lease(self._file, news))
             return None
         if not self._renewal.done():

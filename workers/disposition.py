@@ -133,6 +133,8 @@ class ChildSucceeded:
     """Every output lies in the bucket."""
 
     outputs: tuple[OutputObject, ...]
+    #: Whether checkpoints or an older error may lie there, which a succeeded task needs no more.
+    has_leftovers: bool = True
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ def ending_word(event: Succeeded | Failed | Released | None) -> str:
 def _event(ending: Ending, counters: Counters) -> Succeeded | Failed | Released | None:
     event: Succeeded | Failed | Released | None = None
     match ending:
-        case ChildSucceeded(outputs):
+        case ChildSucceeded(outputs=outputs):
             event = Succeeded(outputs=outputs)
         case ChildFailed(error_kind, error, outputs):
             event = Failed(error_kind=error_kind, error=error, outputs=outputs)

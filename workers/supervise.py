@@ -19,7 +19,7 @@ from tasks.jobs.finish import finish_task
 from tasks.jobs.status_file import StatusFile
 from tasks.metrics import WorkerMetrics
 from tasks.records.message import TaskMessage, message_from_bytes
-from tasks.records.status import Failed, Released, Succeeded
+from tasks.records.status import Failed, Released, Renewed, Succeeded
 from workers.attempt_watch import AttemptWatch, Rhythm
 from workers.bucket_thread import BucketThread
 from workers.child_keeper import ChildKeeper
@@ -29,6 +29,7 @@ from workers.disposition import (
     AskedToLeave,
     Bury,
     ChildReleased,
+    ChildSucceeded,
     Ending,
     LeaveToOthers,
     LookAgain,
@@ -226,23 +227,24 @@ class Supervisor:
         """Have the claimed task computed; write how it ended; then, and only then, let go of its message."""
         logger.info("Claimed the task.")
         self._metrics.attempt_began()
-        ending = self._computed(task, child)
+        ending, news = self._computed(task, child)
         if isinstance(ending, ChildReleased):
             self._engines.look_anew()  # perhaps it was the engine that the child lacked
         settled = settlement(ending, task.file.status.counters)
         act = settled.act
-        if settled.event is None or self._write_ending(task.file, settled.event):
+        may_leave = not isinstance(ending, ChildSucceeded) or ending.has_leftovers
+        if settled.event is None or self._write_ending(task.file, settled.event, news, may_leave=may_leave):
             self._metrics.attempt_ended(ending_word(settled.event))
         else:
             self._metrics.attempt_ended("lost")
             act = "release"
         self._let_go(delivery, act)
 
-    def _computed(self, task: ClaimedTask, child: ChildProcess) -> Ending:
-        """Have the child compute the claimed task, and watch it to its ending."""
+    def _computed(self, task: ClaimedTask, child: ChildProcess) -> tuple[Ending, Renewed]:
+        """Have the child compute the claimed task, and watch it to its ending; return what it told besides."""
         if child.is_dead:
             logger.warning("The computing process died while it was idle, which is not this task's fault.")
-            return AskedToLeave()
+            return AskedToLeave(), Renewed()
         self._keeper.assign(child, task.assignment)
         self._metrics.child_started(child.pid)
         watch = AttemptWatch(
@@ -255,13 +257,16 @@ class Supervisor:
         )
         while (ending := watch.step()) is None:
             self._turn(watch.pause_seconds)
-        return ending
+        return ending, watch.news
 
-    def _write_ending(self, file: StatusFile, event: Succeeded | Failed | Released) -> bool:
+    def _write_ending(
+        self, file: StatusFile, event: Succeeded | Failed | Released, news: Renewed, *, may_leave: bool
+    ) -> bool:
         """Write the status until the bucket answers; return whether it is written, and not the task of another."""
         while True:
+            self._pace(file)
             try:
-                self._in_background(lambda: finish_task(file, event))
+                self._in_background(lambda: finish_task(file, event, news=news, may_leave=may_leave))
             except GenerationMismatchError as error:
                 logger.warning("Lost the task to somebody else, its result is dropped: %s", error)
                 return False
@@ -302,6 +307,11 @@ class Supervisor:
             if leave_at is not None and time.monotonic() >= leave_at:
                 raise ShutdownRequested
         return future.result()
+
+    def _pace(self, file: StatusFile) -> None:
+        """Wait until the status may be written again: a refused write takes longer. Not when asked to leave at once."""
+        while (left := file.seconds_until_next_write) > 0 and not self._shutdown.is_urgent:
+            self._turn(min(left, TURN_SECONDS))
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds

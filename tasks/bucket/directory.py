@@ -77,6 +77,11 @@ class DirectoryBucket:
         """`file:///path`, resolved."""
         return self._root.as_uri()
 
+    @property
+    def write_pause_seconds(self) -> float:
+        """A directory takes writes as they come."""
+        return 0.0
+
     def read(self, name: str) -> StoredObject:
         """Return the whole object. Raises `ObjectNotFoundError`."""
         *parts, leaf = checked_object_name(name).split("/")

@@ -28,6 +28,8 @@ from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismat
 MINIMUM_BYTES_PER_SECOND = 100_000
 """A download that is still slower than this at the deadline counts as stuck; a faster one may take its time."""
 LARGEST_MULTIPART_BYTES = 8 << 20
+WRITE_PAUSE_SECONDS = 1.0
+"""The limit that Google documents: one write a second to the same object name."""
 _LISTED_FIELDS = "items(name,generation,size,crc32c),nextPageToken"
 _OBJECTS_PER_PAGE = 1000
 _CONNECTIONS = 64
@@ -59,6 +61,11 @@ class GcsBucket:
     def url(self) -> str:
         """`gs://name`."""
         return f"gs://{self._name}"
+
+    @property
+    def write_pause_seconds(self) -> float:
+        """Google Cloud Storage answers 429 to an object that is written more than once a second."""
+        return WRITE_PAUSE_SECONDS
 
     def read(self, name: str) -> StoredObject:
         """Return the whole object, its CRC-32C checked. Raises `ObjectNotFoundError`."""
@@ -264,7 +271,15 @@ def bucket_from_client(client: storage.Client, name: str, *, retry: RetryPolicy)
     client._bucket_metadata_cache = None
     for scheme in ("https://", "http://"):
         client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+    _read_environment_once(client._http, str(client._connection.API_BASE_URL))
     return GcsBucket(client, name, retry=retry)
+
+
+def _read_environment_once(session: requests.Session, url: str) -> None:
+    """Take proxies and certificates from the environment now: requests does so at every request."""
+    found = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify = dict(found["proxies"]), found["verify"]
+    session.trust_env = False
 
 
 def _content_type(name: str) -> str:

@@ -41,6 +41,14 @@ class Bucket(Protocol):
         """Where it is: `gs://name` or `file:///path`; what messages and manifests carry."""
         ...
 
+    @property
+    def write_pause_seconds(self) -> float:
+        """Seconds that one object should be left alone between two writes.
+
+        Sooner is not wrong: it is refused, and tried again by the bucket's own retries.
+        """
+        ...
+
     def read(self, name: str) -> StoredObject:
         """Return the whole object. Raises `ObjectNotFoundError`."""
         ...

@@ -176,8 +176,10 @@ def folder_of(problem: LinkingProblem) -> Path:
         (folder / "work").mkdir(parents=True)
         pq.write_table(problem.test_orbit, folder / "test_orbit.parquet")
         (folder / "config.json").write_text(config)
-        for files in problem.kept.values():
-            for file_name, body in files.items():
+    # Also those of a stage that a checkpoint spared after another one, which left none, was computed again.
+    for files in problem.kept.values():
+        for file_name, body in files.items():
+            if not (folder / "work" / file_name).exists():
                 (folder / "work" / file_name).write_bytes(body)
     return folder
 

@@ -1,11 +1,10 @@
-"""What a finished stage leaves in the bucket, so that a later attempt begins at the first missing stage.
+"""What a stage that took long leaves in the bucket, so that a later attempt need not compute it again.
 
 One parquet file per table, then `stage.json`, which makes the checkpoint whole: it carries the checksums of the tables
 and the fingerprint of what they were computed from. Whatever does not fit together is computed anew.
 """
 
 import io
-import logging
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -21,7 +20,9 @@ STAGE_RECORD = "stage.json"
 KEPT = "kept"
 """Below it lie the files that the engine itself kept."""
 
-logger = logging.getLogger(__name__)
+
+class CheckpointUnusableError(Exception):
+    """There is a checkpoint, but no tables can be taken from it."""
 
 
 class StageRecord(BaseModel):
@@ -65,26 +66,32 @@ def save_checkpoint(
 def load_checkpoint(
     bucket: Bucket, task: TaskLayout, stage: Stage, *, fingerprint: str
 ) -> tuple[StageResult, float] | None:
-    """Return what a former attempt computed and the seconds it took, or None when there is nothing that can be used."""
+    """Return what a former attempt computed and the seconds it took, or None when it left nothing.
+
+    Raises
+    ------
+    CheckpointUnusableError
+        If it left something that is damaged, incomplete, or made from other inputs.
+    """
     try:
-        record = StageRecord.model_validate_json(bucket.read(task.checkpoint(stage, STAGE_RECORD)).body)
+        body = bucket.read(task.checkpoint(stage, STAGE_RECORD)).body
+    except ObjectNotFoundError:
+        return None
+    try:
+        record = StageRecord.model_validate_json(body)
         if record.fingerprint != fingerprint:
-            logger.warning("Computes %s anew: its checkpoint was made from other inputs or by another engine.", stage)
-            return None
+            raise CheckpointUnusableError("its checkpoint was made from other inputs or by another engine")
         bodies = {
             name: _verified(bucket, task.checkpoint(stage, f"{name}.parquet"), checksum)
             for name, checksum in record.tables.items()
         }
-        tables = {name: table_from_parquet(body) for name, body in bodies.items()}
+        tables = {name: table_from_parquet(table) for name, table in bodies.items()}
         kept = {
             name: _verified(bucket, task.checkpoint(stage, f"{KEPT}/{name}"), checksum)
             for name, checksum in record.kept.items()
         }
-    except ObjectNotFoundError:
-        return None
-    except (ValidationError, ValueError, pa.ArrowException) as error:
-        logger.warning("Computes %s anew: its checkpoint is damaged (%s).", stage, error)
-        return None
+    except (ObjectNotFoundError, ValidationError, ValueError, pa.ArrowException) as error:
+        raise CheckpointUnusableError(f"its checkpoint is damaged ({error})") from error
     return StageResult(tables=tables, counts=record.counts, kept=kept), record.seconds
 
 

@@ -15,12 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import JobLayout, TaskLayout
 from tasks.bucket.store import MUST_NOT_EXIST, Bucket
 from tasks.engines.interface import StageResult, Tables
 from tasks.engines.settings import ClaimSettings
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError, TaskInputError
-from tasks.jobs.task_changes import for_each
 from tasks.records.ids import TaskId
 from tasks.records.status import Status, status_from_bytes
 

@@ -2,11 +2,12 @@
 
 import logging
 
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import TaskLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BucketUnavailableError
 from tasks.jobs.status_file import StatusFile
-from tasks.records.status import Failed, OutputObject, Released, Succeeded
+from tasks.records.status import Failed, OutputObject, Released, Renewed, Succeeded
 
 ERROR_MESSAGE = "error_message.txt"
 """The output that tells people why a task failed."""
@@ -14,12 +15,19 @@ ERROR_MESSAGE = "error_message.txt"
 logger = logging.getLogger(__name__)
 
 
-def finish_task(file: StatusFile, event: Succeeded | Failed | Released) -> None:
-    """Write how the attempt ended.
+def finish_task(
+    file: StatusFile, event: Succeeded | Failed | Released, *, news: Renewed | None = None, may_leave: bool = True
+) -> None:
+    """Write how the attempt ended, with what its worker has learnt and not written yet (`news`).
 
     Order: error_message.txt (when the task failed and the child could not write it), the status, then what a succeeded
     task needs no more goes.
     Twice: safe, also after `BucketUnavailableError`.
+
+    Parameters
+    ----------
+    may_leave
+        False: nothing can be there that a succeeded task needs no more, so nothing is looked for.
 
     Raises
     ------
@@ -34,8 +42,8 @@ def finish_task(file: StatusFile, event: Succeeded | Failed | Released) -> None:
         if file.status.is_terminal:
             return  # an earlier call of unknown outcome had landed
         event = _with_error_message(file, event)
-    file.change(event)
-    if isinstance(event, Succeeded):
+    file.change(event, news=news)
+    if isinstance(event, Succeeded) and may_leave:
         remove_leftovers(file.bucket, file.layout)
 
 
@@ -45,9 +53,8 @@ def remove_leftovers(bucket: Bucket, layout: TaskLayout) -> None:
     Nobody owns the task any more, and nothing leaves `succeeded`. A bucket that does not answer only leaves them there.
     """
     try:
-        bucket.delete(layout.output(ERROR_MESSAGE))
-        for info in list(bucket.list(layout.checkpoints_prefix)):
-            bucket.delete(info.name)
+        left = [info.name for info in bucket.list(layout.checkpoints_prefix)]
+        for_each([layout.output(ERROR_MESSAGE), *left], bucket.delete)
     except BucketUnavailableError:
         logger.warning("Left checkpoints of a succeeded task in the bucket: it did not answer.", exc_info=True)
 

@@ -22,7 +22,7 @@ from tasks.engines.errors import EngineError, EngineInputError
 from tasks.engines.interface import STAGES, MapBlocks, Stage, StageResult, map_blocks_in_turn
 from tasks.errors import BucketUnavailableError, PermanentTaskError, TaskInputError, TransientTaskError
 from tasks.jobs.attempt_log import logging_to
-from tasks.jobs.checkpoints import load_checkpoint, save_checkpoint
+from tasks.jobs.checkpoints import CheckpointUnusableError, load_checkpoint, save_checkpoint
 from tasks.jobs.claims import ClaimsCache, TaskClaims, begin_claims
 from tasks.jobs.finish import ERROR_MESSAGE
 from tasks.jobs.out_of_memory import is_out_of_memory
@@ -46,6 +46,10 @@ LONGEST_ERROR = 2000
 UPLOAD_TRIES = 5
 """How often the outputs of hours of work are uploaded before the task is given back. Waiting for the lease in between
 takes as long as the bucket is away, so this bounds only a bucket that renews leases and refuses outputs."""
+
+CHECKPOINT_SECONDS = 10.0
+"""A stage that took less is computed again by a later attempt: a checkpoint would cost every task several requests, and
+spare the few that meet a crash less than the time until they are taken up again."""
 
 Ending = AttemptSucceeded | AttemptFailed | AttemptReleased
 RunStage = Callable[[Stage], None]
@@ -85,6 +89,7 @@ class Attempt:
         surveys: SurveyCache,
         claims: ClaimsCache | None = None,
         map_blocks: MapBlocks = map_blocks_in_turn,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.assignment = assignment
         self.task: TaskLayout = JobLayout(assignment.job_id).task(assignment.task_id)
@@ -101,10 +106,13 @@ class Attempt:
         #: What other tasks claim; None: the config does not ask for it.
         self._claims: TaskClaims | None = None
         self._map_blocks = map_blocks
+        self._checkpoint_seconds = checkpoint_seconds
         self._outputs: OutputPrefix | None = None
         self._inputs: TaskInputs | None = None
         self._tables: dict[str, pa.Table] = {}
-        self._may_resume = True
+        self._may_resume = assignment.attempt > 1
+        #: Whether something may lie in the bucket that the task needs no more once it has succeeded.
+        self._has_leftovers = assignment.attempt > 1
         self._log = io.StringIO()
 
     def run(self, run_stage: RunStage | None = None) -> None:
@@ -181,11 +189,15 @@ class Attempt:
         return dataclasses.replace(inputs, fingerprint=f"{inputs.fingerprint}-{self._claims.fingerprint}")
 
     def _from_checkpoint(self, stage: Stage) -> tuple[StageResult, float, bool] | None:
-        found = None
-        if self._may_resume and self.assignment.attempt > 1:
+        if not self._may_resume:
+            return None
+        try:
             found = load_checkpoint(self._bucket, self.task, stage, fingerprint=self._require_inputs().fingerprint)
-        # A later stage may have been computed from tables that can't be read any more: compute it from ours.
-        self._may_resume = found is not None
+        except CheckpointUnusableError as error:
+            logger.warning("Computes %s anew, and what follows: %s", stage, error)
+            # A later stage may have been computed from tables that can't be read any more: compute it from ours.
+            self._may_resume = False
+            return None
         return None if found is None else (*found, True)
 
     def _computed(self, stage: Stage, inputs: TaskInputs) -> tuple[StageResult, float, bool]:
@@ -194,7 +206,8 @@ class Attempt:
         seconds = time.perf_counter() - began
         if self._claims is not None and stage == "range_and_shift":
             result = self._claims.without_claimed(result)
-        if stage != STAGES[-1]:
+        if stage != STAGES[-1] and seconds >= self._checkpoint_seconds:
+            self._has_leftovers = True
             try:
                 save_checkpoint(
                     self._bucket, self.task, stage, result=result, fingerprint=inputs.fingerprint, seconds=seconds
@@ -207,7 +220,7 @@ class Attempt:
     def _uploaded_success(self) -> AttemptSucceeded:
         files = {**files_from_tables(self._tables), THOR_LOG: self._log.getvalue().encode()}
         if self._claims is None:
-            return AttemptSucceeded(outputs=self._uploaded(files))
+            return AttemptSucceeded(outputs=self._uploaded(files), has_leftovers=self._has_leftovers)
         # Outputs before the claim, the claim before the status, which alone makes it count.
         outputs = self._uploaded({**files, **self._claims.files(self.reports["range_and_shift"].counts)})
         self._claims.claim(self._tables, attempt=self.assignment.attempt, attempt_id=self.assignment.attempt_id)
@@ -259,5 +272,5 @@ class Attempt:
 
     def _require_outputs(self) -> OutputPrefix:
         if self._outputs is None:
-            self._outputs = OutputPrefix(self._bucket, self.task)
+            self._outputs = OutputPrefix(self._bucket, self.task, is_first=self.assignment.attempt == 1)
         return self._outputs

@@ -4,6 +4,7 @@ A write whose outcome is unknown (the answer was lost) is settled by reading aga
 while the bucket does not answer, at the next write.
 """
 
+import time
 import uuid
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from tasks.bucket.layout import TaskLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError, TaskMessageError
-from tasks.records.status import Event, Status, next_status, status_from_bytes
+from tasks.records.status import Event, Renewed, Status, next_status, status_from_bytes
 
 
 class StatusFile:
@@ -24,6 +25,20 @@ class StatusFile:
         self.status = status
         self.generation = generation
         self._unsettled: set[str] = set()
+        #: When this process began and ended its last write of it; None: there was none yet.
+        self._write_times: tuple[float, float] | None = None
+
+    @property
+    def lease_age_seconds(self) -> float | None:
+        """How long ago this process began the last write that moved the lease, seconds; None: it never wrote."""
+        return None if self._write_times is None else _uptime_seconds() - self._write_times[0]
+
+    @property
+    def seconds_until_next_write(self) -> float:
+        """How long to wait before the object may be written again, if the kind of bucket asks for a pause at all."""
+        if self._write_times is None:
+            return 0.0
+        return max(self.bucket.write_pause_seconds - (_uptime_seconds() - self._write_times[1]), 0.0)
 
     def require_unchanged(self) -> None:
         """Read the status again, without a write.
@@ -43,8 +58,8 @@ class StatusFile:
             )
         self._settle(stored.status, stored.generation)
 
-    def change(self, event: Event) -> None:
-        """Write the status that follows `event`.
+    def change(self, event: Event, *, news: Renewed | None = None) -> None:
+        """Write the status that follows `event`, and before it `news`, which needs no write of its own.
 
         Twice: safe. After `BucketUnavailableError` call it again with the same event: if the write had landed, it is
         recognised by its nonce and not repeated.
@@ -58,15 +73,17 @@ class StatusFile:
         IllegalTransitionError
             The event cannot happen in the state last seen.
         """
-        before = self.status.state
-        wanted = next_status(self.status, event, now=datetime.now(UTC), nonce=uuid.uuid4().hex)
+        before, now, nonce = self.status.state, datetime.now(UTC), uuid.uuid4().hex
+        told = self.status if news is None else next_status(self.status, news, now=now, nonce=nonce)
+        wanted = next_status(told, event, now=now, nonce=nonce)
         self._write(wanted)
         # An earlier write of ours, of unknown outcome, stood in the way. If it was this very step, all is done.
         if self.status.nonce != wanted.nonce and self.status.state == before:
-            self.change(event)
+            self.change(event, news=news)
 
     def _write(self, wanted: Status) -> None:
         self._unsettled.add(wanted.nonce)
+        began_at = _uptime_seconds()
         try:
             generation = self.bucket.write(self.layout.status, wanted.to_bytes(), if_generation=self.generation)
         except (GenerationMismatchError, BucketUnavailableError) as error:
@@ -76,6 +93,7 @@ class StatusFile:
             self._settle(stored.status, stored.generation)
         else:
             self._settle(wanted, generation)
+        self._write_times = (began_at, _uptime_seconds())
 
     def _read_again(self) -> "StatusFile":
         try:
@@ -91,6 +109,11 @@ class StatusFile:
         self.generation = generation
         # Writes before the settled one carried an older generation: they can never land any more.
         self._unsettled.clear()
+
+
+def _uptime_seconds() -> float:
+    """Return a monotonic time that also counts while the machine sleeps: a lease goes on meanwhile."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def read_status_file(bucket: Bucket, layout: TaskLayout) -> StatusFile:

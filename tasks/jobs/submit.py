@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from tasks.broker.protocol import OutgoingMessage, Publisher
+from tasks.bucket.at_once import for_each
 from tasks.bucket.content import BLOCK_BYTES, Body, ScratchFile, content_of, sha256_of
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import MUST_NOT_EXIST, Bucket
@@ -17,7 +18,6 @@ from tasks.errors import BadInputError, GenerationMismatchError
 from tasks.inputs.job_inputs import JobInputs
 from tasks.jobs.manifest_file import read_manifest, read_manifest_if_there
 from tasks.jobs.monitor import read_statuses
-from tasks.jobs.task_changes import for_each
 from tasks.jobs.task_messages import message_of_task
 from tasks.records.ids import JobId, TaskId, job_id_from_text
 from tasks.records.manifest import Manifest, manifest_from_bytes

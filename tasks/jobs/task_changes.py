@@ -5,10 +5,9 @@ other.
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import JobLayout, TaskLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, GenerationMismatchError, ObjectNotFoundError, TaskMessageError
@@ -17,12 +16,6 @@ from tasks.jobs.manifest_file import read_manifest_if_there
 from tasks.jobs.status_file import read_status_file
 from tasks.records.ids import TaskId
 from tasks.records.status import Failed, Retried, Status
-
-AT_ONCE = 16
-"""Objects that are read or changed at one time: it is the network that is waited for, not the processor."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 Decide = Callable[[Status], Retried | Failed | None]
 """What an operator asks of a task in that state; None: nothing."""
@@ -72,16 +65,6 @@ def change_task(bucket: Bucket, layout: TaskLayout, decide: Decide) -> SeenTask:
 def change_tasks(bucket: Bucket, job: JobLayout, task_ids: Iterable[TaskId], decide: Decide) -> list[SeenTask]:
     """Do `change_task` to many, several at a time; return them in the order given. The first error ends it."""
     return for_each(task_ids, lambda task_id: change_task(bucket, job.task(task_id), decide))
-
-
-def for_each(items: Iterable[Item], act: Callable[[Item], Result]) -> list[Result]:
-    """Act on several items at a time; return the results in the order of the items. The first error ends it."""
-    threads = ThreadPoolExecutor(AT_ONCE)
-    try:
-        return list(threads.map(act, items))
-    finally:
-        # After an error thousands of others would wait for the same bucket, each to its deadline.
-        threads.shutdown(cancel_futures=True)
 
 
 def look_at_tasks(bucket: Bucket, job: JobLayout, task_ids: Iterable[TaskId]) -> list[SeenTask]:

@@ -24,33 +24,40 @@ from tasks.inputs.orbits_file import orbits_from_csv
 logger = logging.getLogger(__name__)
 
 
-class SurveyKey(NamedTuple):
-    """What a prepared survey depends on. Objects of a job never change: a generation stands for its bytes."""
+class JobKey(NamedTuple):
+    """Which job inputs are of.
+
+    They never change, so that the generation of the observations stands for all of them, also where a job was deleted
+    and another one has its name.
+    """
 
     bucket_url: str
     observations_name: str
     generation: int
-    engine: str
-    config_sha256: str
 
 
-class KeptSurvey(NamedTuple):
-    """A prepared survey, and the checksum of the observations it was made of."""
+class PreparedJob(NamedTuple):
+    """What the tasks of a job share: settings, engine, and the observations prepared for it."""
 
+    settings: EngineSettings
+    engine: Engine
+    #: Name and version.
+    engine_title: str
     survey: Survey
+    config_sha256: str
     observations_sha256: str
     n_observations: int
 
 
 @dataclass
 class SurveyCache:
-    """Prepared surveys of the jobs that this process worked on last, up to a number of bytes; the newest always."""
+    """The jobs that this process worked on last, up to a number of bytes of their surveys; the newest always."""
 
     max_bytes: int
-    _surveys: OrderedDict[SurveyKey, KeptSurvey] = field(default_factory=OrderedDict)
+    _surveys: OrderedDict[JobKey, PreparedJob] = field(default_factory=OrderedDict)
 
-    def get(self, key: SurveyKey, make: Callable[[], KeptSurvey]) -> KeptSurvey:
-        """Return the survey of that key, made now if it is not here."""
+    def get(self, key: JobKey, make: Callable[[], PreparedJob]) -> PreparedJob:
+        """Return the job of that key, prepared now if it is not here."""
         if key not in self._surveys:
             # The old ones go first: two large surveys need not fit into memory together.
             self._shrink(self.max_bytes // 2)
@@ -83,7 +90,7 @@ class TaskInputs:
 def download_inputs(
     bucket: Bucket, task: TaskLayout, *, surveys: SurveyCache, map_blocks: MapBlocks = map_blocks_in_turn
 ) -> TaskInputs:
-    """Download and check the inputs of a task; the job's observations only when they are not in `surveys`.
+    """Download and check the inputs of a task; what its job's tasks share only when it is not in `surveys`.
 
     Raises
     ------
@@ -94,39 +101,41 @@ def download_inputs(
     EngineInputError
         If the engine refuses the observations.
     """
-    config = _read(bucket, task, task.job.config)
     orbits = _read(bucket, task, task.orbits)
     try:
-        settings = settings_from_csv(config, name=task.job.config)
-        engine = engine_of_job(settings)
-        key = SurveyKey(
-            bucket_url=bucket.url,
-            observations_name=task.job.observations,
-            generation=bucket.generation(task.job.observations),
-            engine=f"{engine.name} {engine.version}",
-            config_sha256=hashlib.sha256(config).hexdigest(),
-        )
-        kept = surveys.get(key, lambda: _prepared(bucket, task, engine, settings))
+        generation = bucket.generation(task.job.observations)
+        key = JobKey(bucket.url, task.job.observations, generation)
+        job = surveys.get(key, lambda: _prepared(bucket, task))
         test_orbit = _one_orbit(orbits, name=task.orbits)
     except BadInputError as error:
         raise TaskInputError(f"Cannot work on task {task.task_id!r} of job {task.job.job_id!r}: {error}") from error
-    parts = [kept.observations_sha256, key.config_sha256, hashlib.sha256(orbits).hexdigest(), key.engine]
+    parts = [job.observations_sha256, job.config_sha256, hashlib.sha256(orbits).hexdigest(), job.engine_title]
     return TaskInputs(
-        engine=engine,
-        problem=LinkingProblem(kept.survey, test_orbit, settings, map_blocks),
-        n_observations=kept.n_observations,
+        engine=job.engine,
+        problem=LinkingProblem(job.survey, test_orbit, job.settings, map_blocks),
+        n_observations=job.n_observations,
         fingerprint=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
     )
 
 
-def _prepared(bucket: Bucket, task: TaskLayout, engine: Engine, settings: EngineSettings) -> KeptSurvey:
+def _prepared(bucket: Bucket, task: TaskLayout) -> PreparedJob:
+    config = _read(bucket, task, task.job.config)
+    settings = settings_from_csv(config, name=task.job.config)
+    engine = engine_of_job(settings)
     file = ScratchFile()
     with _missing_explained(bucket, task, task.job.observations):
         bucket.download(task.job.observations, file)
     observations = observations_from_csv(file.opened(), name=task.job.observations)
     logger.info("Prepares %d observations of job %s.", len(observations), task.job.job_id)
-    survey = engine.prepare(observations, settings)
-    return KeptSurvey(survey, file.sha256, len(observations))
+    return PreparedJob(
+        settings=settings,
+        engine=engine,
+        engine_title=f"{engine.name} {engine.version}",
+        survey=engine.prepare(observations, settings),
+        config_sha256=hashlib.sha256(config).hexdigest(),
+        observations_sha256=file.sha256,
+        n_observations=len(observations),
+    )
 
 
 def _one_orbit(body: bytes, *, name: str) -> pa.Table:

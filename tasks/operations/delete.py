@@ -10,10 +10,11 @@ inputs is refused.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError
-from tasks.jobs.task_changes import for_each, look_at_tasks, task_ids_with_status
+from tasks.jobs.task_changes import look_at_tasks, task_ids_with_status
 from tasks.records.progress import JobProgress, progress_from_statuses
 
 PASSES = 3

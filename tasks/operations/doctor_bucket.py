@@ -5,10 +5,10 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import probe_object
 from tasks.bucket.store import MUST_NOT_EXIST, Bucket
 from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError
-from tasks.jobs.task_changes import for_each
 from tasks.records.finding import Finding, ok, problem
 
 REACHED = "bucket"

@@ -2,11 +2,12 @@
 
 from collections import Counter
 
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, BucketUnavailableError
 from tasks.jobs.manifest_file import read_manifest_if_there
-from tasks.jobs.task_changes import for_each, look_at_tasks
+from tasks.jobs.task_changes import look_at_tasks
 from tasks.operations.find_jobs import find_jobs
 from tasks.records.finding import Finding, ok, warning
 from tasks.records.manifest import Manifest

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.broker.protocol import REASON_HEADER, Delivery, OutgoingMessage, Publisher
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import TaskMessageError
-from tasks.jobs.task_changes import change_task, for_each
+from tasks.jobs.task_changes import change_task
 from tasks.records.ids import JobId, TaskId
 from tasks.records.message import TaskMessage, message_from_bytes
 from tasks.records.status import Failed, Status

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError
 from tasks.jobs.claim import is_cancelled
 from tasks.jobs.manifest_file import read_manifest_if_there
-from tasks.jobs.task_changes import for_each, look_at_tasks
+from tasks.jobs.task_changes import look_at_tasks
 from tasks.operations.find_jobs import find_jobs
 from tasks.records.ids import JobId
 from tasks.records.manifest import Manifest

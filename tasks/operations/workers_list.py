@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
+from tasks.bucket.at_once import for_each
 from tasks.bucket.layout import WORKERS_PREFIX
 from tasks.bucket.store import Bucket
 from tasks.errors import ObjectNotFoundError
 from tasks.jobs.manifest_file import read_manifest_if_there
-from tasks.jobs.task_changes import for_each, look_at_tasks
+from tasks.jobs.task_changes import look_at_tasks
 from tasks.operations.find_jobs import find_jobs
 from tasks.records.status import Status
 from tasks.records.worker_note import NOTE_SECONDS, WorkerNote, worker_note_from_bytes

@@ -78,6 +78,8 @@ class AttemptSucceeded(_Line):
 
     kind: Literal["succeeded"] = "succeeded"
     outputs: tuple[OutputObject, ...]
+    #: Whether checkpoints or an older error may lie in the bucket; False: nothing need be looked for.
+    has_leftovers: bool = True
 
 
 class AttemptFailed(_Line):

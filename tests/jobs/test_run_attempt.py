@@ -1,6 +1,8 @@
 """One attempt at a task, with the real engine on one object of the demo and a bucket in memory."""
 
 import errno
+import threading
+import time
 
 import pytest
 
@@ -9,9 +11,9 @@ from tasks.engines.interface import STAGES
 from tasks.engines.settings import settings_from_items
 from tasks.errors import BucketUnavailableError, ShutdownRequested
 from tasks.jobs.checkpoints import table_from_parquet
-from tasks.jobs.run_attempt import Attempt
+from tasks.jobs.run_attempt import CHECKPOINT_SECONDS, Attempt
 from tasks.jobs.submit import Submission, new_job_id
-from tasks.jobs.task_inputs import KeptSurvey, SurveyCache, SurveyKey
+from tasks.jobs.task_inputs import JobKey, PreparedJob, SurveyCache
 from tasks.records.assignment import Assignment, AttemptFailed, AttemptReleased, AttemptSucceeded, StageBegan
 from tests.support.buckets import EndingBucket, FakeBucket, FlakyBucket, ProcessEndedHere
 from tests.support.job_inputs import small_inputs
@@ -63,7 +65,7 @@ def attempt_at(bucket, supervisor=None, *, attempt=1, task="Hebe", surveys=None,
         tell=supervisor.told.append,
         await_lease=supervisor.await_lease,
         surveys=surveys or SurveyCache(10**9),
-        **collaborators,
+        **{"checkpoint_seconds": 0.0, **collaborators},
     )
 
 
@@ -143,6 +145,66 @@ def test_a_later_attempt_resumes_at_the_first_missing_stage(bucket, finished):
     resumed = [report.stage for report in second.reports.values() if report.resumed]
     assert resumed == list(STAGES[:finished])
     assert isinstance(second.ending, AttemptSucceeded)
+
+
+def test_a_stage_that_took_no_time_leaves_no_checkpoint(bucket):
+    attempt = attempt_at(bucket, checkpoint_seconds=CHECKPOINT_SECONDS)
+
+    attempt.run()
+
+    assert list(bucket.list(JOB.task("Hebe").checkpoints_prefix)) == []
+    assert not attempt.ending.has_leftovers
+
+
+def test_a_stage_without_a_checkpoint_between_two_that_have_one_is_computed(bucket):
+    attempt_at(bucket).run()
+    for info in list(bucket.list(JOB.task("Hebe").checkpoint("cluster_and_link", "stage.json"))):
+        bucket.delete(info.name)
+    again = attempt_at(bucket, attempt=2)
+
+    again.run()
+
+    anew = [report.stage for report in again.reports.values() if not report.resumed]
+    assert anew == ["cluster_and_link", "merge_and_extend"]
+    assert again.ending.has_leftovers
+
+
+def test_the_first_attempt_writes_over_what_a_deleted_job_of_that_name_left(bucket):
+    bucket.write(JOB.task("Hebe").output("thor.log"), b"of a job that was deleted")
+    supervisor = Supervisor()
+
+    attempt_at(bucket, supervisor).run()
+
+    assert supervisor.leases == 2
+    assert b"Begins attempt 1" in output(bucket, "thor.log")
+
+
+def test_outputs_are_uploaded_several_at_a_time_and_asks_come_one_by_one(bucket):
+    for name in ("thor.log", "clusters.csv", "od_orbits.csv"):
+        bucket.write(JOB.task("Hebe").output(name), b"of a job that was deleted")
+    asking = threading.Lock()
+
+    def ask():
+        assert asking.acquire(blocking=False)
+        time.sleep(0.01)
+        asking.release()
+
+    supervisor = Supervisor(lease=ask)
+    attempt = attempt_at(bucket, supervisor)
+    attempt.run()
+
+    assert isinstance(attempt.ending, AttemptSucceeded)
+    assert supervisor.leases == 4
+
+
+def test_a_job_is_read_and_prepared_once_for_all_its_tasks(bucket):
+    surveys = SurveyCache(10**9)
+    attempt_at(bucket, surveys=surveys).run()
+    bucket.history.clear()
+
+    attempt_at(bucket, surveys=surveys).run()
+
+    assert [name for verb, name in bucket.history if verb == "read"] == [JOB.task("Hebe").orbits]
 
 
 def test_resumed_stages_give_the_outputs_of_a_whole_attempt(bucket):
@@ -362,7 +424,7 @@ def test_outputs_that_could_not_be_uploaded_are_uploaded_again_under_a_confirmed
     attempt_at(away, supervisor).run()
 
     assert isinstance(supervisor.told[-1], AttemptSucceeded)
-    assert supervisor.leases == 3
+    assert supervisor.leases == 2  # both refusals met the first upload, which writes several files at a time
 
 
 def test_a_bucket_that_never_takes_outputs_gets_the_task_back_in_the_end(bucket):
@@ -451,9 +513,9 @@ def test_the_cache_of_surveys_is_bounded_and_forgets_the_one_used_longest_ago():
     def get(name, nbytes=40):
         def make():
             made.append(name)
-            return KeptSurvey(Weight(nbytes), "", 0)
+            return PreparedJob(None, None, "builtin 1", Weight(nbytes), "", "", 0)
 
-        cache.get(SurveyKey("gs://b", name, 1, "builtin 1", ""), make)
+        cache.get(JobKey("gs://b", name, 1), make)
 
     for name in ("a", "b", "a", "c", "a", "b"):
         get(name)

@@ -33,6 +33,8 @@ class FakeBucket:
     def url(self) -> str:
         return self._url
 
+    write_pause_seconds = 0.0
+
     def read(self, name: str) -> StoredObject:
         with self._lock:
             self.history.append(("read", checked_object_name(name)))
@@ -107,6 +109,10 @@ class FlakyBucket:
     def url(self) -> str:
         return self._bucket.url
 
+    @property
+    def write_pause_seconds(self) -> float:
+        return self._bucket.write_pause_seconds
+
     def read(self, name: str) -> StoredObject:
         return self._call(lambda: self._bucket.read(name), name)
 
@@ -166,6 +172,10 @@ class EndingBucket:
     @property
     def url(self) -> str:
         return self._bucket.url
+
+    @property
+    def write_pause_seconds(self) -> float:
+        return self._bucket.write_pause_seconds
 
     def read(self, name: str) -> StoredObject:
         self._require_alive()

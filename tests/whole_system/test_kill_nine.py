@@ -16,14 +16,20 @@ STEPS = [
     "after read status.json 1",
     "before write status.json 1",  # claim
     "after write status.json 1",
-    "before write status.json 2",  # renewal of the lease, before the outputs are uploaded
+    "before write status.json 2",  # succeeded, after the outputs were uploaded under a young lease
     "after write status.json 2",
-    "before write status.json 3",  # succeeded, after they were
-    "after write status.json 3",
     "after delete table.csv 1",  # checkpoints
     "before ack 1",
     "after ack 1",
 ]
+STEPS_OF_A_LONG_TASK = [
+    "before write status.json 2",  # renewal of the lease
+    "after write status.json 2",
+    "before write status.json 3",  # another one, or succeeded
+    "after write status.json 3",
+]
+LONG_SECONDS = 1.0
+"""Several renewals of the rig's leases."""
 STEPS_OF_A_CRASH = [
     "before write status.json 2",  # given back, crashed
     "after write status.json 2",
@@ -40,7 +46,7 @@ STEPS_OF_A_TAKEOVER = [
     "after read status.json 2",
     "before write status.json 1",
     "after write status.json 1",
-    "before write status.json 3",
+    "before write status.json 2",
     "before ack 1",
 ]
 
@@ -55,6 +61,19 @@ def test_a_worker_killed_at_any_step_loses_nothing(make_rig):
     rigs = {step: make_rig() for step in STEPS}
     for step, rig in rigs.items():
         rig.submit(orbit={})
+        rig.worker("--kill-at", step)
+    for rig in rigs.values():
+        await_kill(rig)
+        rig.worker()
+
+    for rig in rigs.values():
+        rig.assert_promises({"orbit": "succeeded"}, faults=1)
+
+
+def test_a_worker_killed_while_it_renews_its_lease_loses_nothing(make_rig):
+    rigs = {step: make_rig() for step in STEPS_OF_A_LONG_TASK}
+    for step, rig in rigs.items():
+        rig.submit(orbit={"seconds": LONG_SECONDS})
         rig.worker("--kill-at", step)
     for rig in rigs.values():
         await_kill(rig)
@@ -114,7 +133,7 @@ def test_a_worker_killed_while_it_takes_over_loses_nothing(make_rig):
     rigs = {step: make_rig() for step in STEPS_OF_A_TAKEOVER}
     for rig in rigs.values():
         rig.submit(orbit={})
-        rig.worker("--kill-at", "after write status.json 2")
+        rig.worker("--kill-at", "after write status.json 1")
     for step, rig in rigs.items():
         await_kill(rig)
         rig.worker("--kill-at", step)

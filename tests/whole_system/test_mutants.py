@@ -74,7 +74,7 @@ SCENARIOS = {
 }
 
 SYMPTOMS = {
-    "no_lease_check": "extra executions",
+    "no_lease_check": "extra executions|error_kind='lost'",
     "ack_before_status": "in vain that every task has come to its end",
     "no_nonce": "extra executions|in vain that every task has come to its end|error_kind='lost'",
     "no_fence": "terminal state of orbit changed",

@@ -5,10 +5,19 @@ import time
 
 import pytest
 
+from tasks.bucket.layout import JobLayout
 from tasks.errors import BucketUnavailableError
-from tasks.records.assignment import Assignment, AttemptSucceeded, ChildReady, ReadyToUpload, line_from_record
-from tasks.records.status import Counters, Released
+from tasks.records.assignment import (
+    Assignment,
+    AttemptSucceeded,
+    ChildReady,
+    LeaseRenewed,
+    ReadyToUpload,
+    line_from_record,
+)
+from tasks.records.status import Counters, Released, Renewed
 from tests.services.processes import wait_until
+from tests.support.buckets import FakeBucket
 from workers.attempt_watch import AttemptWatch, Rhythm
 from workers.bucket_thread import BucketThread
 from workers.child_process import ChildProcess
@@ -49,18 +58,77 @@ def start():
 class StatusOutOfReach:
     """The status file in a bucket that does not answer."""
 
-    def change(self, event):
+    lease_age_seconds = None
+    seconds_until_next_write = 0.0
+
+    def change(self, event, *, news=None):
         raise BucketUnavailableError("No answer.")
 
 
-def watch_of(child, *, time_limit_seconds=None):
-    rhythm = Rhythm(renew_seconds=3600.0, time_limit_seconds=time_limit_seconds)
+def watch_of(child, *, time_limit_seconds=None, file=None, renew_seconds=3600.0):
+    rhythm = Rhythm(renew_seconds=renew_seconds, time_limit_seconds=time_limit_seconds)
     shutdown = Shutdown(drain_seconds=None)
     bucket_thread = BucketThread(on_done=lambda: None)
-    file = StatusOutOfReach()
+    file = file or StatusOutOfReach()
     watch = AttemptWatch(child=child, file=file, bucket_thread=bucket_thread, rhythm=rhythm, shutdown=shutdown)
     child.assign(ASSIGNMENT)
     return watch
+
+
+class StatusInReach(StatusOutOfReach):
+    """The status file of a task that is ours: it counts the renewals."""
+
+    def __init__(self, *, lease_age_seconds):
+        self.lease_age_seconds = lease_age_seconds
+        self.bucket = FakeBucket()
+        self.layout = JobLayout("j").task("t")
+        self.renewals = 0
+
+    def change(self, event, *, news=None):
+        assert isinstance(event, Renewed)
+        self.renewals += 1
+        self.lease_age_seconds = 0.0
+
+
+class AsksToUpload:
+    """A child that has computed; `told` has what it is answered."""
+
+    is_dead = False
+
+    def __init__(self):
+        self.reports = [ReadyToUpload()]
+        self.told = []
+
+    def assign(self, assignment):
+        pass
+
+    def take_reports(self):
+        reports, self.reports = self.reports, []
+        return reports
+
+    def tell(self, record):
+        self.told.append(record)
+
+
+@pytest.mark.parametrize(("age", "renewals"), [(0.5, 0), (59.0, 0), (60.0, 1), (None, 1)])
+def test_a_lease_is_renewed_before_the_upload_unless_it_is_young(age, renewals):
+    child, file = AsksToUpload(), StatusInReach(lease_age_seconds=age)
+    watch = watch_of(child, file=file, renew_seconds=60.0)
+
+    wait_until(lambda: watch.step() or child.told, seconds=60.0, what="the child may upload")
+
+    assert (child.told, file.renewals) == ([LeaseRenewed()], renewals)
+
+
+def test_a_child_that_met_another_writer_is_told_only_after_a_renewal(start):
+    child, file = AsksToUpload(), StatusInReach(lease_age_seconds=0.5)
+    watch = watch_of(child, file=file, renew_seconds=60.0)
+    watch.step()
+    child.reports = [ReadyToUpload()]
+
+    wait_until(lambda: watch.step() or len(child.told) == 2, seconds=60.0, what="the child may upload")
+
+    assert file.renewals == 1
 
 
 class DeafAtFirst:
@@ -149,7 +217,7 @@ def test_a_worker_on_demand_does_not_wait_for_ever_to_write_a_result():
     supervisor = Supervisor(consumer=BrokerAwayAtFirst(0), bucket=None, habits=habits, shutdown=shutdown)
 
     with pytest.raises(OutOfReachError, match="bucket has not answered"):
-        supervisor._write_ending(StatusOutOfReach(), Released(crashed=False))
+        supervisor._write_ending(StatusOutOfReach(), Released(crashed=False), Renewed(), may_leave=False)
 
 
 def test_a_child_that_died_idle_is_not_charged_to_the_next_task(start):
@@ -159,6 +227,6 @@ def test_a_child_that_died_idle_is_not_charged_to_the_next_task(start):
     shutdown = Shutdown(drain_seconds=None)
     supervisor = Supervisor(consumer=BrokerAwayAtFirst(0), bucket=None, habits=habits, shutdown=shutdown)
 
-    ending = supervisor._computed(ClaimedTask(StatusOutOfReach(), ASSIGNMENT), child)
+    ending, _ = supervisor._computed(ClaimedTask(StatusOutOfReach(), ASSIGNMENT), child)
 
     assert settlement(ending, Counters()).event == Released(crashed=False)

@@ -114,7 +114,13 @@ def prepare() -> RunAssignment:
             return
         engine.on_stage = at_work[-1].on_stage
         run_attempt.Attempt(
-            assignment, bucket=bucket, tell=tell, await_lease=await_lease, surveys=surveys, claims=cache
+            assignment,
+            bucket=bucket,
+            tell=tell,
+            await_lease=await_lease,
+            surveys=surveys,
+            claims=cache,
+            checkpoint_seconds=0.0,  # so that later attempts resume
         ).run()
 
     return run_assignment

@@ -50,6 +50,10 @@ class DeadlyBucket:
     def url(self) -> str:
         return self._bucket.url
 
+    @property
+    def write_pause_seconds(self) -> float:
+        return self._bucket.write_pause_seconds
+
     def read(self, name):
         return self._switch.around(f"read {leaf(name)}", lambda: self._bucket.read(name))
 

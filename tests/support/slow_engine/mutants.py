@@ -5,6 +5,7 @@ from collections.abc import Callable
 from tasks.errors import GenerationMismatchError
 from tasks.jobs import status_file
 from tasks.jobs.finish import finish_task
+from tasks.records.assignment import LeaseRenewed
 from tasks.records.status import Succeeded
 from workers import attempt_watch, reception, supervise
 
@@ -44,12 +45,12 @@ def no_nonce() -> None:
 def no_fence() -> None:
     """Writes its result over whatever stands there."""
 
-    def stubborn(self, event):
+    def stubborn(self, event, **options):
         try:
-            change(self, event)
+            change(self, event, **options)
         except GenerationMismatchError:
             self.generation = self.bucket.generation(self.layout.status)
-            change(self, event)
+            change(self, event, **options)
 
     change = status_file.StatusFile.change
     status_file.StatusFile.change = stubborn
@@ -57,16 +58,18 @@ def no_fence() -> None:
 
 def status_before_outputs() -> None:
     """Says "succeeded" when the child has computed, before it has uploaded."""
-    renew = attempt_watch.renew_lease
 
-    def hasty(file, news):
-        is_cancelled = renew(file, news)
-        if file.status.stage == "merge_and_extend":
-            finish_task(file, Succeeded(outputs=()))
-        return is_cancelled
+    def hasty(self):
+        if not self._file.status.is_terminal:
+            finish_task(self._file, Succeeded(outputs=()))
+        self._child.tell(LeaseRenewed())
 
-    attempt_watch.renew_lease = hasty
-    supervise.finish_task = lambda file, event: None if file.status.is_terminal else finish_task(file, event)
+    def once(file, event, **options):
+        if not file.status.is_terminal:
+            finish_task(file, event, **options)
+
+    attempt_watch.AttemptWatch._heard_ready_to_upload = hasty
+    supervise.finish_task = once
 
 
 class _NothingStays(set):
