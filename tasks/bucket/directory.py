@@ -101,7 +101,14 @@ class DirectoryBucket:
                 into.write(block)
             return generation
 
-    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
+    def write(
+        self,
+        name: str,
+        body: Body,
+        *,
+        if_generation: int | None = None,
+        summary: str | None = None,  # noqa: ARG002 (a file has no place for it)
+    ) -> int:
         """Write the whole object durably and return its new generation.
 
         Raises `GenerationMismatchError` when `if_generation` is not the present one. Here it is never ambiguous: who

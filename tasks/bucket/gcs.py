@@ -30,7 +30,9 @@ MINIMUM_BYTES_PER_SECOND = 100_000
 LARGEST_MULTIPART_BYTES = 8 << 20
 WRITE_PAUSE_SECONDS = 1.0
 """The limit that Google documents: one write a second to the same object name."""
-_LISTED_FIELDS = "items(name,generation,size,crc32c),nextPageToken"
+_LISTED_FIELDS = "items(name,generation,size,crc32c,metadata),nextPageToken"
+_SUMMARY = "thor-summary"
+"""Key of the summary in an object's own metadata."""
 _OBJECTS_PER_PAGE = 1000
 _CONNECTIONS = 64
 _TRANSIENT_CODES = frozenset({408, 429, 500, 502, 503, 504})
@@ -90,7 +92,7 @@ class GcsBucket:
 
         return self._called_to_read(name, attempt)
 
-    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
+    def write(self, name: str, body: Body, *, if_generation: int | None = None, summary: str | None = None) -> int:
         """Write the whole object and return its new generation.
 
         Raises `GenerationMismatchError` when `if_generation` is not the present one. **It may be this very call that
@@ -103,6 +105,8 @@ class GcsBucket:
 
         def attempt(timeout_seconds: float) -> int:
             blob = self._bucket.blob(name)
+            if summary is not None:
+                blob.metadata = {_SUMMARY: summary}
             blob.upload_from_string(
                 bytes_of(body),
                 content_type=_content_type(name),
@@ -191,7 +195,13 @@ class GcsBucket:
                 retry=None,
             )
             page = tuple(
-                ObjectInfo(name=blob.name, generation=int(blob.generation), size=int(blob.size), crc32c=blob.crc32c)
+                ObjectInfo(
+                    name=blob.name,
+                    generation=int(blob.generation),
+                    size=int(blob.size),
+                    crc32c=blob.crc32c,
+                    summary=(blob.metadata or {}).get(_SUMMARY),
+                )
                 for blob in next(pages.pages, ())
             )
             return page, pages.next_page_token

@@ -19,6 +19,8 @@ class ObjectInfo:
     size: int
     #: CRC-32C, base64 of the big-endian bytes.
     crc32c: str
+    #: What the writer of this generation says of it, so that nobody need read it; None: nothing, or it is not kept.
+    summary: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ class Bucket(Protocol):
         """Fill a file, whatever it held, with the whole object; return the generation. Raises `ObjectNotFoundError`."""
         ...
 
-    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
+    def write(self, name: str, body: Body, *, if_generation: int | None = None, summary: str | None = None) -> int:
         """Write the whole object, atomically, and return its new generation.
 
         With `if_generation` only if that is the object's present generation (`MUST_NOT_EXIST`: if there is none);
         otherwise `GenerationMismatchError`.
+
+        A `summary` of at most a few kilobytes travels with the object into listings, where the bucket can do that
+        (a directory can't: there reading is cheap). The body is what counts.
 
         **Neither error says that nothing was written.** When an answer is lost, the write is sent again with the same
         condition, and the second one is refused because the first has landed: `GenerationMismatchError` may mean "you

@@ -85,7 +85,9 @@ class StatusFile:
         self._unsettled.add(wanted.nonce)
         began_at = _uptime_seconds()
         try:
-            generation = self.bucket.write(self.layout.status, wanted.to_bytes(), if_generation=self.generation)
+            generation = self.bucket.write(
+                self.layout.status, wanted.to_bytes(), if_generation=self.generation, summary=wanted.summary
+            )
         except (GenerationMismatchError, BucketUnavailableError) as error:
             stored = self._read_again()
             if stored.status.nonce not in self._unsettled:

@@ -137,7 +137,9 @@ class Submission:
         self._create(task.orbits, self.inputs.orbit_csvs[number])
         requested = Status(state="requested", updated_at=datetime.now(UTC))
         try:
-            self.bucket.write(task.status, requested.to_bytes(), if_generation=MUST_NOT_EXIST)
+            self.bucket.write(
+                task.status, requested.to_bytes(), if_generation=MUST_NOT_EXIST, summary=requested.summary
+            )
         except GenerationMismatchError:
             return False
         return True

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 State = Literal["requested", "in_progress", "succeeded", "failed"]
 ErrorKind = Literal["task_error", "bad_input", "crashed", "lost", "cancelled"]
+
+LONGEST_SUMMARY_ERROR = 300
+"""Characters of an error in a summary: a thousand summaries are one answer of a listing."""
 
 TERMINAL_STATES: frozenset[State] = frozenset({"succeeded", "failed"})
 
@@ -86,10 +89,30 @@ class Status(BaseModel):
         """Return the status as it lies in the bucket: UTF-8 JSON without the fields that are None."""
         return self.model_dump_json(exclude_none=True).encode()
 
+    @property
+    def summary(self) -> str:
+        """All of it but the outputs, with the first words of an error: what a listing of thousands may carry."""
+        brief = self if self.error is None else self.model_copy(update={"error": _first_words(self.error)})
+        return brief.model_dump_json(exclude_none=True, exclude={"outputs"})
+
+
+def _first_words(error: str) -> str:
+    return error.strip().partition("\n")[0][:LONGEST_SUMMARY_ERROR]
+
 
 def status_from_bytes(body: bytes) -> Status:
     """Parse a status; raises pydantic's ValidationError when it is not one."""
     return Status.model_validate_json(body)
+
+
+def status_from_summary(summary: str | None) -> Status | None:
+    """Return the status that a summary tells, without its outputs; None when it tells none: read the object."""
+    if summary is None:
+        return None
+    try:
+        return Status.model_validate_json(summary)
+    except ValidationError:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

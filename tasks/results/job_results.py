@@ -94,7 +94,7 @@ def collect_results(
     """
     options = options or CollectOptions()
     config = _config_items(watch.bucket, watch.layout)
-    statuses = {task_id: watch.statuses[task_id] for task_id in watch.task_ids}
+    statuses = watch.whole_statuses()
     orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))
     tasks = collect_outputs(watch.bucket, watch.layout, statuses=statuses, orbit_ids=orbit_ids, output=output)
     merged = merge_results(task for task in tasks if task.status.state == "succeeded")

@@ -158,6 +158,16 @@ def test_generations_are_not_used_again_after_a_delete(bucket):
         bucket.write("a", b"stale", if_generation=seen[-1])
 
 
+def test_a_listing_tells_the_summary_of_the_present_generation_or_none(bucket):
+    bucket.write("a/status.json", b"{}", summary='{"state": "requested", "error": "Größe — 5 %"}')
+    told = [info.summary for info in bucket.list("a/")]
+    assert told in ([None], ['{"state": "requested", "error": "Größe — 5 %"}'])
+
+    bucket.write("a/status.json", b"{}")
+
+    assert [info.summary for info in bucket.list("a/")] == [None]
+
+
 def test_a_listing_has_name_generation_size_and_checksum(bucket):
     generation = bucket.write("a/b.csv", b"orbit_id,x\n1,2\n")
 

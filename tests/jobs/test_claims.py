@@ -234,10 +234,10 @@ class DeafBucket(FakeBucket):
         super().__init__()
         self._deaf_to = deaf_to
 
-    def write(self, name, body, *, if_generation=None):
+    def write(self, name, body, **options):
         if name == self._deaf_to:
             raise BucketUnavailableError(name)
-        return super().write(name, body, if_generation=if_generation)
+        return super().write(name, body, **options)
 
 
 def test_a_bucket_that_does_not_take_the_claim_fails_nothing(inputs):

@@ -1,4 +1,4 @@
-"""Looking at a job: one listing, and only what has changed is read."""
+"""Looking at a job: one listing, and only what it does not tell is read."""
 
 from types import SimpleNamespace
 
@@ -8,8 +8,10 @@ from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
 from tasks.jobs import monitor
 from tasks.jobs.monitor import JobWatch
+from tasks.jobs.task_changes import look_at_tasks
 from tasks.records.ids import JobId
 from tasks.records.progress import JobProgress
+from tasks.records.status import OutputObject, Succeeded
 from tests.support.buckets import FakeBucket
 from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, failed, make_job, status_after
 
@@ -36,6 +38,12 @@ def watch(bucket, layout):
 
 def set_status(bucket, layout, task_id, events):
     bucket.write(layout.task(task_id).status, status_after(events).to_bytes())
+
+
+def tell_status(bucket, layout, task_id, events):
+    """Write a status as the product does: with what a listing is to tell of it."""
+    status = status_after(events)
+    bucket.write(layout.task(task_id).status, status.to_bytes(), summary=status.summary)
 
 
 def reads(bucket):
@@ -68,6 +76,56 @@ def test_nothing_is_read_when_nothing_has_changed(bucket, watch):
 
     assert watch.look() == []
     assert reads(bucket) == []
+
+
+def test_statuses_that_a_listing_tells_are_not_read(bucket, layout, watch):
+    for task_id, events in {"a": FRESH, "b": CLAIMED, "c": failed("task_error")}.items():
+        tell_status(bucket, layout, task_id, events)
+    bucket.history.clear()
+
+    watch.look()
+
+    assert bucket.history == [("list", layout.tasks_prefix)]
+    assert watch.progress == JobProgress(requested=1, in_progress=1, failed=1)
+    assert watch.statuses["c"].error_kind == "task_error"
+
+
+def test_the_outputs_of_a_task_are_read_when_they_are_asked_for_and_once(bucket, layout, watch):
+    output = OutputObject(name="thor.log", size=3, crc32c="AAAAAA==")
+    tell_status(bucket, layout, "b", [*CLAIMED, Succeeded(outputs=(output,))])
+    watch.look()
+    bucket.history.clear()
+    assert watch.statuses["b"].outputs == ()
+
+    assert watch.whole_statuses()["b"].outputs == (output,)
+    assert watch.whole_statuses()["b"].outputs == (output,)
+    assert reads(bucket) == [layout.task("b").status]
+
+
+def test_a_summary_that_is_no_status_is_not_believed(bucket, layout, watch):
+    status = status_after(CLAIMED)
+    bucket.write(layout.task("a").status, status.to_bytes(), summary='{"state": "done"}')
+
+    watch.look()
+
+    assert watch.statuses["a"].state == "in_progress"
+
+
+def test_looking_at_tasks_reads_only_what_no_listing_tells(bucket, layout):
+    tell_status(bucket, layout, "a", SUCCEEDED)
+    tell_status(bucket, layout, "c", failed("task_error"))
+    bucket.history.clear()
+
+    seen = look_at_tasks(bucket, layout, ["c", "a", "b", "gone"])
+
+    assert [(task.task_id, task.status and task.status.state) for task in seen] == [
+        ("c", "failed"),
+        ("a", "succeeded"),
+        ("b", "requested"),
+        ("gone", None),
+    ]
+    assert [task.generation for task in seen[:3]] == [bucket.generation(layout.task(each).status) for each in "cab"]
+    assert reads(bucket) == [layout.task("b").status, layout.task("gone").status]
 
 
 def test_the_watch_ends_when_every_task_has_come_to_an_end(bucket, layout, watch):

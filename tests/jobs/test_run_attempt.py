@@ -398,11 +398,11 @@ class RefusingBucket:
     def __getattr__(self, name):
         return getattr(self._bucket, name)
 
-    def write(self, name, body, *, if_generation=None):
+    def write(self, name, body, **options):
         if name.startswith(self._prefix) and self.refusals:
             self.refusals -= 1
             raise BucketUnavailableError(f"No answer to the write of {name!r}.")
-        return self._bucket.write(name, body, if_generation=if_generation)
+        return self._bucket.write(name, body, **options)
 
 
 def test_a_checkpoint_that_cannot_be_written_costs_no_stage(bucket):

@@ -86,10 +86,10 @@ def test_a_large_job_is_uploaded_several_tasks_at_a_time_whoever_shows_it():
     class Waits(FakeBucket):
         """Writes the first status of each of three runs of tasks only when all three are at theirs."""
 
-        def write(self, name, body, *, if_generation=None):
+        def write(self, name, body, **options):
             if name.endswith(("orbit-0/status.json", "orbit-100/status.json", "orbit-200/status.json")):
                 at_once.wait(30.0)
-            return super().write(name, body, if_generation=if_generation)
+            return super().write(name, body, **options)
 
     bucket = Waits()
 

@@ -104,10 +104,10 @@ def test_a_task_that_a_worker_claims_meanwhile_stays_with_its_worker():
     class ClaimedMeanwhile(FakeBucket):
         """A worker claims the task after it was read, before it is written."""
 
-        def write(self, name, body, *, if_generation=None):
+        def write(self, name, body, **options):
             if name.endswith("status.json") and states_of(bucket, job) == {"a": "requested"}:
                 claim_task(read_status_file(bucket, job.task(TaskId("a"))), worker="host:9")
-            return bucket.write(name, body, if_generation=if_generation)
+            return bucket.write(name, body, **options)
 
         read, list, generation = bucket.read, bucket.list, bucket.generation
 

@@ -254,11 +254,11 @@ def test_two_processes_at_once_make_one_job():
         def __init__(self) -> None:
             self.__dict__ = bucket.__dict__
 
-        def write(self, name, body, *, if_generation=None):
+        def write(self, name, body, **options):
             if name.endswith("taken.json") and not queues[1].sent:
                 assert outcomes(rival.run()) == {NIGHT: "submitted"}
                 FakeBucket.write(self, STANDING, TWO_ORBITS)
-            return FakeBucket.write(self, name, body, if_generation=if_generation)
+            return FakeBucket.write(self, name, body, **options)
 
     (arrival,) = take_in(MeetsRival(), queues[0])
 

@@ -21,6 +21,7 @@ from tasks.records.status import (
     TakenOver,
     next_status,
     status_from_bytes,
+    status_from_summary,
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -188,3 +189,18 @@ class StatusMachine(RuleBasedStateMachine):
 
 
 TestStatusMachine = StatusMachine.TestCase
+
+
+def test_a_summary_is_the_status_without_outputs_and_with_the_first_words_of_an_error():
+    output = OutputObject(name="thor.log", size=3, crc32c="AAAAAA==")
+    status = Status(state="failed", attempt=2, error="No orbit.\n" + "Traceback\n" * 1000, outputs=(output,))
+
+    told = status_from_summary(status.summary)
+
+    assert told == status.model_copy(update={"error": "No orbit.", "outputs": ()})
+    assert len(Status(state="failed", error="x" * 2000).summary) < 1000
+
+
+@pytest.mark.parametrize("summary", [None, "", "requested", '{"state": "done"}'])
+def test_what_is_no_summary_tells_no_status(summary):
+    assert status_from_summary(summary) is None

@@ -25,6 +25,7 @@ class FakeBucket:
     def __init__(self, url: str = "gs://fake-bucket") -> None:
         self._url = url
         self._objects: dict[str, StoredObject] = {}
+        self._summaries: dict[str, str | None] = {}
         self._generations = itertools.count(1_700_000_000_000_000)
         self._lock = threading.Lock()
         self.history: list[tuple[Verb, str]] = []
@@ -48,7 +49,7 @@ class FakeBucket:
         into.write(stored.body)
         return stored.generation
 
-    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
+    def write(self, name: str, body: Body, *, if_generation: int | None = None, summary: str | None = None) -> int:
         checked_object_name(name)
         with self._lock:
             present = self._present(name)
@@ -56,6 +57,7 @@ class FakeBucket:
                 raise GenerationMismatchError(f"Cannot write {name!r}: generation {present}, expected {if_generation}.")
             self.history.append(("write", name))
             self._objects[name] = StoredObject(bytes_of(body), next(self._generations))
+            self._summaries[name] = summary
             return self._present(name)
 
     def generation(self, name: str) -> int:
@@ -72,7 +74,8 @@ class FakeBucket:
                 if name.startswith(prefix) and name.endswith(ending)
             )
         for name, stored in found:
-            yield ObjectInfo(name, stored.generation, len(stored.body), crc32c_from_bytes(stored.body))
+            checksum = crc32c_from_bytes(stored.body)
+            yield ObjectInfo(name, stored.generation, len(stored.body), checksum, self._summaries.get(name))
 
     def require_there(self) -> None:
         pass
@@ -119,9 +122,9 @@ class FlakyBucket:
     def download(self, name: str, into: ScratchFile) -> int:
         return self._call(lambda: self._bucket.download(name, into), name)
 
-    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
+    def write(self, name: str, body: Body, *, if_generation: int | None = None, summary: str | None = None) -> int:
         return self._call(
-            lambda: self._bucket.write(name, body, if_generation=if_generation),
+            lambda: self._bucket.write(name, body, if_generation=if_generation, summary=summary),
             name,
             conditional=if_generation is not None,
         )
@@ -185,9 +188,9 @@ class EndingBucket:
         self._require_alive()
         return self._bucket.download(name, into)
 
-    def write(self, name: str, body: Body, *, if_generation: int | None = None) -> int:
+    def write(self, name: str, body: Body, *, if_generation: int | None = None, summary: str | None = None) -> int:
         self._require_alive(spend=1)
-        return self._bucket.write(name, body, if_generation=if_generation)
+        return self._bucket.write(name, body, if_generation=if_generation, summary=summary)
 
     def generation(self, name: str) -> int:
         self._require_alive()

@@ -45,8 +45,8 @@ class AnswerLost:
     def __getattr__(self, name):
         return getattr(self.bucket, name)
 
-    def write(self, name, body, *, if_generation=None):
-        generation = self.bucket.write(name, body, if_generation=if_generation)
+    def write(self, name, body, **options):
+        generation = self.bucket.write(name, body, **options)
         if name == LAYOUT.status and not self.has_lost:
             self.has_lost = True
             raise BucketUnavailableError("no answer")

@@ -60,10 +60,8 @@ class DeadlyBucket:
     def download(self, name, into):
         return self._switch.around(f"read {leaf(name)}", lambda: self._bucket.download(name, into))
 
-    def write(self, name, body, *, if_generation=None):
-        return self._switch.around(
-            f"write {leaf(name)}", lambda: self._bucket.write(name, body, if_generation=if_generation)
-        )
+    def write(self, name, body, **options):
+        return self._switch.around(f"write {leaf(name)}", lambda: self._bucket.write(name, body, **options))
 
     def generation(self, name):
         return self._switch.around(f"generation {leaf(name)}", lambda: self._bucket.generation(name))
@@ -115,8 +113,8 @@ class AnswerLosingBucket:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bucket, name)
 
-    def write(self, name, body, *, if_generation=None):
-        generation = self._bucket.write(name, body, if_generation=if_generation)
+    def write(self, name, body, **options):
+        generation = self._bucket.write(name, body, **options)
         if leaf(name) == "status.json":
             self._writes += 1
             if self._writes % 2 == 0:
