@@ -6,6 +6,7 @@ A `KillSwitch` kills its own process, as kill -9 does, at a named call of bucket
 import logging
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -21,12 +22,15 @@ class KillSwitch:
     def __init__(self, point: str | None) -> None:
         self._point = point
         self._calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def around(self, verb: str, act: Callable[[], T]) -> T:
-        self._calls[verb] += 1
-        self._pull(f"before {verb} {self._calls[verb]}")
+        with self._lock:  # several at a time
+            self._calls[verb] += 1
+            number = self._calls[verb]
+        self._pull(f"before {verb} {number}")
         result = act()
-        self._pull(f"after {verb} {self._calls[verb]}")
+        self._pull(f"after {verb} {number}")
         return result
 
     def _pull(self, here: str) -> None:
