@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,9 @@ FILES = {
 """What upstream leaves of a stage, in the order in which it writes them: the last one says that the stage is done."""
 
 SOCKET_CHARACTERS = 107
-"""Longest name of a socket; ray's lie up to 70 characters below its directory."""
+"""Longest name of a socket;"""
+BELOW_RAY = 72
+"""ray's lie so far below its directory."""
 
 ORBITS = {
     "initial_orbit_determination": "iod_orbit",
@@ -65,6 +69,8 @@ class AtWork:
     observations: Any = None
     #: Processes that ray was started for; 1: it is not there.
     processes: int | None = 1
+    #: Where ray's files are, if not in the worker's own directory, whose name may be too long.
+    ray_directory: Path | None = None
 
 
 def run(command: dict[str, Any], say: Callable[..., None]) -> dict[str, Any]:
@@ -133,13 +139,15 @@ def start_ray(processes: int | None, memory_bytes: int, scratch: Path) -> None:
     if processes == 1:
         return
     usage_lib.set_usage_stats_enabled_via_env_var(False)
-    is_short = len(str(scratch)) + 75 <= SOCKET_CHARACTERS
+    directory = scratch / "ray"
+    if len(str(directory)) + BELOW_RAY > SOCKET_CHARACTERS:
+        directory = AtWork.ray_directory = Path(tempfile.mkdtemp(prefix="thor-ray-", dir="/tmp"))
     ray.init(
         num_cpus=processes,
         object_store_memory=memory_bytes or None,
         include_dashboard=False,
         address="local",
-        _temp_dir=str(scratch / "ray") if is_short else None,
+        _temp_dir=str(directory),
     )
     AtWork.processes = processes
 
@@ -149,6 +157,9 @@ def leave() -> None:
     if AtWork.processes != 1:
         ray.shutdown()
         AtWork.processes = 1
+    if AtWork.ray_directory is not None:
+        shutil.rmtree(AtWork.ray_directory, ignore_errors=True)
+        AtWork.ray_directory = None
 
 
 def leave_out_masked(work: Path, unmasked: Path) -> None:
