@@ -109,7 +109,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     inputs = inputs_of(observations, orbits, config, number, claim_observations=claim_observations, leave_out=left_out)
     options = collect_options(None, catalogue)
     if wait:
-        require_writable(home_of_results(job_id, output))
+        require_writable(home_of_results(job_id, output), job_id)
     for note in inputs.notes:
         reporter().say(note)
     store, settings = places_of(settings, bucket)
@@ -278,7 +278,7 @@ def _submit(job_id: str = "", *, wait: bool = True, **options: Any) -> Submitted
         places_of(settings, bucket)
     job_id = new_job_id(job_id, prefix="job" if observations else "demo")
     if wait:
-        require_writable(home_of_results(job_id, options.get("output")))
+        require_writable(home_of_results(job_id, options.get("output")), job_id)
     try:
         outcome, prefect = run_shown(settings, job_id=job_id, wait=wait, **options)
     except KeyboardInterrupt:

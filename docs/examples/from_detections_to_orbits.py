@@ -43,7 +43,7 @@ job = run_job(
     detections,
     test_orbits,
     config={"cluster_and_link.min_observations": 6, "cluster_and_link.min_nights": 3},
-    output="found",
+    output="notebook",
 )
 print(f"{len(job.tasks)} tasks, failed: {job.failed}")
 print(f"completeness {job.truth['completeness']:.0%}, purity {job.truth['purity']:.0%}")

@@ -3,6 +3,7 @@
 A file that is already there and is the same is not downloaded again, so an interrupted collect goes on where it was.
 """
 
+import json
 import logging
 import os
 import tempfile
@@ -22,6 +23,9 @@ from tasks.records.status import OutputObject, Status
 DOWNLOADERS = 8
 """Tasks whose outputs are downloaded at one time."""
 
+
+JOB_FILE = "job.json"
+"""Says in a directory of results whose they are."""
 
 logger = logging.getLogger(__name__)
 
@@ -124,14 +128,49 @@ def remove_file(path: Path) -> None:
         ) from error
 
 
-def require_writable(output: Path) -> None:
-    """Find out before the work, not after it, whether results can be written below `output`; it is made.
+def require_own(output: Path, job_id: str) -> None:
+    """Refuse a directory that holds another job's results: two jobs' files would lie among each other there.
 
     Raises
     ------
     BadInputError
-        If not.
+        If another job's are there.
     """
+    owner = _owner(output)
+    if owner not in {None, job_id}:
+        raise BadInputError(
+            f"Cannot write results of job {job_id} to {output}: it holds those of job {owner} ({JOB_FILE} there says "
+            "so). Choose another --output."
+        )
+
+
+def make_own(output: Path, job_id: str) -> None:
+    """Write into a directory whose results it holds; see `require_own`.
+
+    Idempotent: the same job may write again. Raises BadInputError as `require_own` does.
+    """
+    require_own(output, job_id)
+    write_whole(output / JOB_FILE, json.dumps({"job_id": job_id}).encode() + b"\n")
+
+
+def _owner(output: Path) -> str | None:
+    """Return the job whose results a directory holds; None: nobody's, or nobody knows."""
+    try:
+        found = json.loads((output / JOB_FILE).read_bytes())
+        return str(found["job_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def require_writable(output: Path, job_id: str) -> None:
+    """Find out before the work, not after it, whether a job's results can be written below `output`; it is made.
+
+    Raises
+    ------
+    BadInputError
+        If not, or if it holds another job's.
+    """
+    require_own(output, job_id)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):

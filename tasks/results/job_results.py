@@ -14,7 +14,7 @@ from tasks.inputs.ades_settings import checked_ades, without_ades
 from tasks.inputs.config_file import items_from_csv
 from tasks.inputs.csv_text import csv_from_table
 from tasks.jobs.checkpoints import parquet_from_table
-from tasks.jobs.collect import CollectedTask, collect_outputs, remove_file, write_whole
+from tasks.jobs.collect import JOB_FILE, CollectedTask, collect_outputs, make_own, remove_file, write_whole
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.output_files import without_row_numbers
 from tasks.records.manifest import Manifest
@@ -35,6 +35,7 @@ PLOTS = "plots"
 """Directory of the pictures below the output."""
 
 FILES = {
+    JOB_FILE: "whose results these are: a directory belongs to one job",
     f"{ORBITS_FILE}.csv": "recovered orbits, one row per object: state, covariance, elements, quality",
     f"{ORBITS_FILE}.parquet": "the same",
     f"{ORBITS_FILE}_adam_core.parquet": "the same objects as adam_core.orbits.Orbits",
@@ -89,10 +90,12 @@ def collect_results(
 ) -> JobResults:
     """Download the outputs of every task that has come to an end, merge them, draw them and report them.
 
-    Order: outputs of the tasks, then the merged tables, the pictures, and last the report that links to them.
+    Order: whose directory it is, outputs of the tasks, the merged tables, the pictures, and last the report that links
+    to them.
     Twice: the same files again; what is there is not downloaded again.
     """
     options = options or CollectOptions()
+    make_own(output, manifest.job_id)
     config = _config_items(watch.bucket, watch.layout)
     statuses = watch.whole_statuses()
     orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))

@@ -35,7 +35,7 @@ def ran(tmp_path_factory):
         timeout=280,
     )
     assert ended.returncode == 0, ended.stderr
-    return ended.stdout, folder / "found"
+    return ended.stdout, folder / "notebook"
 
 
 def test_the_example_finds_its_three_objects(ran):

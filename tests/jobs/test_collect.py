@@ -12,7 +12,7 @@ from tasks.bucket.layout import JobLayout
 from tasks.engines.tables import RECOVERED_ORBIT_MEMBERS, RECOVERED_ORBITS
 from tasks.errors import BadInputError, BucketUnavailableError
 from tasks.jobs.checkpoints import parquet_from_table
-from tasks.jobs.collect import collect_outputs
+from tasks.jobs.collect import collect_outputs, make_own, require_writable
 from tasks.jobs.monitor import JobWatch
 from tasks.records.ids import JobId
 from tasks.records.manifest import Manifest
@@ -284,6 +284,19 @@ def collected(bucket, task_ids, output):
         inputs_sha256={},
     )
     return collect_results(watch, manifest=manifest, output=output)
+
+
+def test_another_jobs_results_are_refused_where_one_jobs_are_and_nothing_is_touched(tmp_path):
+    results = merged(tmp_path, SHARED)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    with pytest.raises(BadInputError, match=r"holds those of job .*Choose another --output"):
+        require_writable(results.output, "another-job")
+    with pytest.raises(BadInputError, match="holds those of job"):
+        make_own(results.output, "another-job")
+
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    make_own(results.output, LAYOUT.job_id)
 
 
 def merged(tmp_path, results, *, order=None):
