@@ -48,7 +48,7 @@ def run(tmp_path_factory):
     )
     assert ended.returncode == 0, ended.stderr
     assert "Warning" not in ended.stderr
-    return json.loads(ended.stdout), folder / "found", folder / "survey.psv", truth
+    return json.loads(ended.stdout), folder / "example", folder / "survey.psv", truth
 
 
 def table(path):
