@@ -57,7 +57,7 @@ def show_results(results: JobResults, *, job_id: str, totals: Mapping[str, Any] 
     key = f"thor-job-{job_id}".lower()
     instrument.show_table(f"{key}-tasks", rows, f"Tasks of job {job_id}")
     title = f"Job {job_id}: {counted(len(results.merged.orbits), 'recovered orbit')}"
-    pictures = [(f"**{each.title}** {each.caption}", each.png) for each in chosen_pictures(results.pictures)]
+    pictures = [(f"**{each.title}** {each.caption}", each.small_png) for each in chosen_pictures(results.pictures)]
     instrument.show_pictures(f"{key}-results", title, pictures, text=text_of_results(results, totals or {}))
 
 
@@ -66,7 +66,7 @@ def chosen_pictures(pictures: Sequence[Picture]) -> list[Picture]:
     by_name = {each.name: each for each in pictures}
     chosen: list[Picture] = []
     for each in (by_name[name] for name in FIRST_PICTURES if name in by_name):
-        if sum(len(picture.png) for picture in [*chosen, each]) <= SHOWN_PICTURE_BYTES:
+        if sum(len(picture.small_png) for picture in [*chosen, each]) <= SHOWN_PICTURE_BYTES:
             chosen.append(each)
     return chosen
 

@@ -7,7 +7,7 @@ import csv
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,8 @@ TRUTH = pa.schema(
     [ASKED.field(name) for name in ("obs_id", "mjd_utc", "observatory_code", "night_id", "mag", "object_id")]
 )
 
+NO_FILTER = "no filter"
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,6 +50,10 @@ class JobDetections:
     thinning: int
     #: Rows with the columns of `TRUTH` of all detections whose object is known.
     truth: pa.Table
+    #: First and last time of all detections, MJD UTC; None when there are none.
+    span_mjd_utc: tuple[float, float] | None = None
+    #: Number of detections by filter; of those without one under "no filter", where others have one.
+    n_of_filter: dict[str, int] = field(default_factory=dict)
 
 
 def download_observations(bucket: Bucket, layout: JobLayout) -> ScratchFile:
@@ -75,6 +81,8 @@ def detections_from_csv(body: Body, asked_ids: pa.ChunkedArray) -> JobDetections
     drawn: list[pa.Table] = []
     truth: list[pa.Table] = []
     observatories: Counter[str] = Counter()
+    filters: Counter[str] = Counter()
+    times: list[float] = []
     thinning = max(1, _about_how_many_rows(content) // DRAWN_DETECTIONS)
     n_rows = 0
     for block in _blocks(content):
@@ -82,8 +90,9 @@ def detections_from_csv(body: Body, asked_ids: pa.ChunkedArray) -> JobDetections
         truth.append(block.filter(pc.is_valid(block["object_id"])).select(TRUTH.names))
         first = -n_rows % thinning
         drawn.append(block.select(["RA_deg", "Dec_deg"]).take(np.arange(first, len(block), thinning)))
-        for each in pc.value_counts(block["observatory_code"]).to_pylist():
-            observatories[each["values"]] += each["counts"]
+        observatories.update(_counts(block["observatory_code"]))
+        filters.update(_counts(pc.fill_null(block["filter"], NO_FILTER)))
+        times += [time for time in pc.min_max(block["mjd_utc"]).as_py().values() if time is not None]
         n_rows += len(block)
     known = pa.concat_tables([ASKED.empty_table(), *found]).combine_chunks()
     rows = pc.index_in(asked_ids, known["obs_id"].combine_chunks())
@@ -94,7 +103,13 @@ def detections_from_csv(body: Body, asked_ids: pa.ChunkedArray) -> JobDetections
         drawn=pa.concat_tables([ASKED.empty_table().select(["RA_deg", "Dec_deg"]), *drawn]),
         thinning=thinning,
         truth=pa.concat_tables([TRUTH.empty_table(), *truth]),
+        span_mjd_utc=(min(times), max(times)) if times else None,
+        n_of_filter={} if set(filters) <= {NO_FILTER} else dict(sorted(filters.items())),
     )
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    return {each["values"]: each["counts"] for each in pc.value_counts(column).to_pylist()}
 
 
 def _blocks(content: Content) -> Iterator[pa.Table]:

@@ -147,6 +147,7 @@ def _drawn(merged: MergedResults, detections: JobDetections, judged: Completenes
     for each in pictures:
         write_whole(output / PLOTS / f"{each.name}.png", each.png)
         write_whole(output / PLOTS / f"{each.name}.svg", each.svg)
+        write_whole(output / PLOTS / f"{each.name}.pdf", each.pdf)
     return pictures
 
 

@@ -9,7 +9,19 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tasks.results.plots import BLUE, GREEN, SKY_BLUE, VERMILION, FloatArray, Picture, floats, picture
+from tasks.results.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILION,
+    FloatArray,
+    Picture,
+    floats,
+    picture,
+)
 from tasks.wording import counted
 
 RESONANCES = {"3:1": 2.50, "5:2": 2.82, "2:1": 3.28}
@@ -20,6 +32,20 @@ WIDEST_LINEAR_AU = 6.0
 
 MOST_WITH_SIGMAS = 2000
 """With more orbits the bars would cover the points."""
+
+KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "near-Earth": (("IEO", "ATE", "APO", "AMO"), VERMILION, "^"),
+    "Mars-crosser": (("MCA",), ORANGE, "v"),
+    "main belt": (("IMB", "MBA", "OMB"), BLUE, "o"),
+    "Jupiter Trojan": (("TJN",), GREEN, "s"),
+    "Centaur": (("CEN",), PURPLE, "D"),
+    "transneptunian": (("TNO",), "black", "P"),
+    "other": (("AST",), GREY, "X"),
+}
+"""Group of classes -> its classes, colour and marker: told apart also in print without colour."""
+
+LONG_ARCS_DAYS = 1.0
+"""Arcs that differ by more are put into bins of whole days."""
 
 MARGIN = 1.06
 """Of the axis of semi-major axes beyond the first and last orbit."""
@@ -76,8 +102,9 @@ def _elements(orbits: pa.Table, element: str, label: str, name: str, caption: st
         _draw_elements(axes, orbits, element)
         axes.set_xlabel("Semi-major axis [au], heliocentric, osculating")
         axes.set_ylabel(label)
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return picture(name, title, caption, draw)
+    return picture(name, title, f"{caption} Hollow: orbits with a quality flag.", draw)
 
 
 def _draw_elements(axes: Axes, orbits: pa.Table, element: str) -> None:
@@ -86,7 +113,7 @@ def _draw_elements(axes: Axes, orbits: pa.Table, element: str) -> None:
     if not many:
         a_sigma, y_sigma = (np.nan_to_num(floats(orbits, f"{name}_sigma")) for name in ("a", element))
         axes.errorbar(a, y, yerr=y_sigma, xerr=a_sigma, fmt="none", ecolor=SKY_BLUE, elinewidth=0.8)
-    axes.plot(a, y, "o", markersize=1.5 if many else 3.5, color=BLUE, markeredgewidth=0, rasterized=many)
+    _draw_kinds(axes, orbits, a, y, many=many)
     if a.max() > WIDEST_LINEAR_AU:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -106,6 +133,21 @@ def _draw_elements(axes: Axes, orbits: pa.Table, element: str) -> None:
                 "ha": "right",
             }
             axes.text(place, axes.get_ylim()[1], f"{name} ", **label)
+
+
+def _draw_kinds(axes: Axes, orbits: pa.Table, a: FloatArray, y: FloatArray, *, many: bool) -> None:
+    """Draw each group of classes with a colour and a marker of its own; orbits with a flag are hollow."""
+    classes = np.asarray(orbits["orbit_class"].to_pylist())
+    is_flagged = np.array([bool(flags) for flags in orbits["quality_flags"].to_pylist()], dtype=bool)
+    size = 1.8 if many else 4.0
+    for kind, (members, colour, marker) in KINDS.items():
+        of_kind = np.isin(classes, members)
+        if not of_kind.any():
+            continue
+        style: dict[str, Any] = {"color": colour, "markersize": size, "rasterized": many}
+        good, flagged = of_kind & ~is_flagged, of_kind & is_flagged
+        axes.plot(a[good], y[good], marker, markeredgewidth=0, label=f"{kind} ({of_kind.sum()})", **style)
+        axes.plot(a[flagged], y[flagged], marker, fillstyle="none", markeredgewidth=0.7, **style)
 
 
 def _residuals(axes: Axes, residuals: dict[str, FloatArray]) -> None:
@@ -145,7 +187,7 @@ def _fits(orbits: pa.Table) -> Picture:
             values = floats(orbits, name)
             values = values[np.isfinite(values)]
             top = float(np.quantile(values, SHOWN_PART)) if len(values) else 1.0
-            axes.hist(np.minimum(values, top), bins=_whole_bins(values, top) if name == "num_obs" else 25, color=colour)
+            axes.hist(np.minimum(values, top), bins=_bins_of(name, values, top), color=colour)
             axes.set_xlabel(label)
         # Numbers of detections and of orbits are whole, also where there is one.
         for axis, ticks in ((figure.axes[0].xaxis, 6), (figure.axes[0].yaxis, 7)):
@@ -156,6 +198,13 @@ def _fits(orbits: pa.Table) -> Picture:
         f"{counted(len(orbits), 'recovered orbit')}; the last bin holds what lies beyond {SHOWN_PART:.1%} of them."
     )
     return picture("fits", "Detections, arcs and fits", caption, draw, height=3.0)
+
+
+def _bins_of(name: str, values: FloatArray, top: float) -> "list[float] | int":
+    """Return bins for a column. Arcs are nearly whole days, since people observe at night: finer bins make a comb."""
+    if name == "num_obs" or (name == "arc_length" and top - float(values.min(initial=top)) >= LONG_ARCS_DAYS):
+        return _whole_bins(values, top)
+    return 25
 
 
 def _bins_for(count: int) -> int:

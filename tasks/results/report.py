@@ -8,6 +8,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jinja2
@@ -33,6 +34,8 @@ Cell = tuple[str, bool]
 """Text of a cell, and whether it is a number."""
 
 LOG_FILE = "thor.log"
+
+MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 
 MOST_ORBITS = 200
 """Recovered orbits that the page shows; the csv has all."""
@@ -79,6 +82,7 @@ def report_page(matter: ReportMatter) -> bytes:
     told = {
         **vars(matter),
         "totals": _totals(matter),
+        "span": _span_text(matter.detections),
         "orbit_heads": heads,
         "orbits": rows,
         "n_orbits": len(matter.merged.orbits),
@@ -113,6 +117,15 @@ def seconds_of(status: Status) -> float | None:
     if status.started_at is None or status.updated_at is None:
         return None
     return round((status.updated_at - status.started_at).total_seconds(), 2)
+
+
+def _span_text(detections: JobDetections) -> str:
+    """Return the first and the last date of the detections, UTC, and the days between them."""
+    if detections.span_mjd_utc is None:
+        return ""
+    first, last = detections.span_mjd_utc
+    dates = [f"{MJD_ZERO + timedelta(days=time):%Y-%m-%d}" for time in (first, last)]
+    return f"{dates[0]} to {dates[1]} UTC ({last - first:.2f} d)"
 
 
 def _totals(matter: ReportMatter) -> dict[str, str]:
