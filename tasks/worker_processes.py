@@ -21,8 +21,8 @@ def worker_command(*options: str) -> list[str]:
 def worker_environment(n_workers: int | None, **changes: str) -> dict[str, str]:
     """Return the environment of one of `n_workers` on this machine: this process's, with threads, and changes.
 
-    None: nobody knows how many there are; 0: none here. dask gets an equal share of the cores, at least one, unless the environment
-    says otherwise.
+    None: nobody knows how many there are; 0: none here. dask gets an equal share of the cores, at least one, unless
+    the environment says otherwise.
     """
     share = 1 if not n_workers else max(1, (os.cpu_count() or 1) // n_workers)
     threads = dict.fromkeys(LIBRARIES, "1") | {DASK: os.environ.get(DASK, str(share))}
