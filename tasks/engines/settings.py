@@ -61,10 +61,11 @@ class ClusterAndLinkSettings:
     """pairs: by what share of its distance from the observer they differ from the test orbit's."""
     max_speed_deg_per_day: Annotated[float, Field(ge=0)] = 0.0
     """pairs: fastest track in the plane, deg / d; 0: from the test orbit and the two spreads."""
-    max_gap_days: Annotated[float, Field(gt=0)] = 5.0
+    max_gap_days: Annotated[float, Field(gt=0)] = 14.0
     """pairs: longest gap between the nights of the two detections that start a track, days."""
     seed_nights: Annotated[int, Field(ge=1)] = 2
-    """pairs: observed nights after a detection's own on which its partner is sought."""
+    """pairs: observed nights after a detection's own on which its partner is sought; later ones, up to the gap, as well
+    while chance leaves less than two detections where the partner may be."""
     max_misses: Annotated[int, Field(ge=1)] = 5
     """pairs: observed slots (parts of a night) in a row without a detection after which a track ends."""
     window_sigmas: Annotated[float, Field(gt=0)] = 3.5

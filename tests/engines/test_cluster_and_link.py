@@ -53,11 +53,12 @@ def completeness(case, tables, seed=1):
 @pytest.mark.parametrize(
     ("case", "asked"),
     [
-        ("20k", 0.99),
+        ("20k", 1.0),
         ("one-per-night", 0.99),
         ("trojan", 0.99),
         ("hungaria", 0.99),
-        ("outer", 0.99),
+        # Some are seen on nights as far apart as 0, 2, 6, 8, 13.
+        ("outer", 1.0),
         ("cell", 0.99),
         ("near-earth", 0.99),
     ],
@@ -84,7 +85,7 @@ def test_few_clusters_are_false_or_double():
         settings=SETTINGS.cluster_and_link,
     )
 
-    assert len(tables["clusters"]) <= 1.3 * score.findable
+    assert len(tables["clusters"]) <= 1.4 * score.findable
 
 
 def test_tables_are_what_they_say():

@@ -25,6 +25,7 @@ from tasks.engines.builtin.fitting.orbit_tables import (
     nights_and_arcs,
     reduced_chi2,
 )
+from tasks.engines.builtin.fitting.redundant import are_redundant
 from tasks.engines.builtin.fitting.shared_epochs import shared_epochs
 from tasks.engines.builtin.fitting.track_limits import are_orbits
 from tasks.engines.builtin.fitting.two_orbits import allow_two_orbits
@@ -51,7 +52,11 @@ def initial_orbit_determination(problem: LinkingProblem, tables: Tables) -> Stag
     survey: PreparedSurvey = problem.survey
     clusters = tables["clusters"]
     members = members_from_table(tables["cluster_members"], "cluster_index", len(clusters))
+    n_clusters = len(members)
     fitted = _fit_from_the_test_orbit(problem, members)
+    new = np.flatnonzero(~are_redundant(survey, members, fitted, problem.settings))
+    fitted, members = fitted.only(new, members_of(members.first, new)[0]), members.of(new)
+    clusters = clusters.take(pa.array(new))
     n_failed = int((~_fits(members, fitted, problem.settings)).sum())
     by_gauss = np.zeros(len(members), np.bool_)
     if problem.settings.initial_orbit_determination.fallback:
@@ -79,7 +84,8 @@ def initial_orbit_determination(problem: LinkingProblem, tables: Tables) -> Stag
             ),
         },
         {
-            "clusters": len(clusters),
+            "clusters": n_clusters,
+            "redundant": n_clusters - len(clusters),
             "tried_other_starts": n_failed,
             "by_gauss": int(by_gauss[good].sum()),
             "beside_planets": int(by_n_body[good].sum()),

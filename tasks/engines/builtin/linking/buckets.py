@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.engines.builtin.kernels import kernel
+from tasks.engines.builtin.linking.lookup import COARSE, Records, cells_between, row_of_cells
+
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int32]
 WideIndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
-Records = Any
-"""An array of DETECTION or SLOT: kernels read its fields as attributes, which numpy's types do not know."""
-
-COARSE = 6
-"""Fine cells along a side of a coarse one. A fine cell holds half a detection on average, so a coarse one that was
-observed holds 18, and is empty by chance once in ten million."""
+FEWEST_NEIGHBOURS, MOST_DOUBLINGS = 4, 4
+"""Fewer neighbours than this say little of how many there are by chance: a larger square is asked, 16 sides wide at
+most. What is farther from a detection has no say in how its track is sought."""
 
 SHORTEST_SLOT_DAYS = 0.02
 LONGEST_SLOT_DAYS = 0.7
@@ -157,33 +158,53 @@ def make_buckets(
     return Buckets(detections, slots, (np.cumsum(per_cell) - per_cell).astype(np.int32), observed)
 
 
-def density_per_slot(buckets: Buckets, smallest_side: float) -> float:
-    """Return the neighbours per square degree that a detection has in its slot, where the slot observed.
+def density_about_each(buckets: Buckets, side: float) -> FloatArray:
+    """Return the neighbours per square degree of each detection in its slot, shape (m,); at least one is counted.
 
-    Neighbours of all detections by the areas of all: slots of two detections, whose own area says nothing, weigh
-    little. An area is at least a square of `smallest_side`, deg: in the cell of a well-known orbit there may be nothing
-    but one object, and how near its detections are to each other says nothing of chance.
+    They are counted in a square about it of that side, deg: what the fastest track crosses. (In the cell of a known
+    orbit there may be nothing but one object, and how near its detections are to each other says nothing of chance.)
+    Where there are too few, in a square of twice the side, and so on.
     """
-    slots = buckets.slots
-    counts = np.bincount(buckets.detections["slot"], minlength=len(slots)).astype(np.float64)
-    coarse_cells = np.add.reduceat(buckets.observed.astype(np.float64), slots["first_coarse"])
-    fine_cells: FloatArray = np.multiply(slots["columns"], slots["rows"], dtype=np.float64)
-    area = np.minimum(coarse_cells * COARSE**2, fine_cells) / np.square(slots["cells_per_deg"])
-    area = np.maximum(area, smallest_side**2)
-    return float(np.dot(counts, counts - 1.0) / np.dot(counts, area))
+    density = np.empty(len(buckets.detections))
+    _count_neighbours(buckets.detections, buckets.slots, buckets.cell_start, side, density)
+    return density
 
 
-def share_revisited(buckets: Buckets, days: float) -> float:
-    """Return the share of the detections whose place was observed at two times of one night, so many days apart."""
+@kernel
+def _count_neighbours(
+    detections: Records, slots: Records, cell_start: IndexArray, smallest_side: float, density: FloatArray
+) -> None:
+    for i in range(len(detections)):
+        point = detections[i]
+        side = 0.5 * smallest_side
+        found = 0
+        for _ in range(MOST_DOUBLINGS + 1):
+            side *= 2.0
+            half = 0.5 * side
+            found = -1
+            left, right, bottom, top = cells_between(slots, point.slot, point.x, point.y, half, half)
+            for row in range(bottom, top + 1):
+                start, end = row_of_cells(slots, cell_start, point.slot, row, left, right)
+                for k in range(start, end):
+                    found += abs(detections[k].x - point.x) <= half and abs(detections[k].y - point.y) <= half
+            if found >= FEWEST_NEIGHBOURS:
+                break
+        density[i] = max(found, 1) / (side * side)
+
+
+def are_revisited(buckets: Buckets, side: float, days: float) -> BoolArray:
+    """Return for which detections the sky about them was observed at two times of the night, so many days apart.
+
+    The sky about a detection is a square of that side, deg, of a fixed grid; shape (m,).
+    """
     detections = buckets.detections
-    x, y, night = detections["x"], detections["y"], detections["night"].astype(np.int64)
-    # About 16 detections of a night in each cell, so that each of its exposures has some there.
-    per_night = len(x) / (int(night.max()) + 1)
-    side = np.sqrt(max(float(np.ptp(x)) * float(np.ptp(y)), 1e-9) * 16.0 / per_night)
-    column, row = ((x - x.min()) / side).astype(np.int64), ((y - y.min()) / side).astype(np.int64)
+    night = detections["night"].astype(np.int64)
+    column, row = (np.floor(detections[axis] / side).astype(np.int64) for axis in ("x", "y"))
+    column, row = column - column.min(), row - row.min()
     _, cell = np.unique((night * (row.max() + 1) + row) * (column.max() + 1) + column, return_inverse=True)
     earliest, latest = _extremes(detections["t"], cell, int(cell.max()) + 1)
-    return float(((latest - earliest)[cell] >= days).mean())
+    revisited: BoolArray = (latest - earliest)[cell] >= days
+    return revisited
 
 
 def _records(dtype: np.dtype[np.void], columns: Mapping[str, NDArray[Any]]) -> NDArray[np.void]:

@@ -50,7 +50,7 @@ class Limits(NamedTuple):
     #: Widest window in which the nearest detection is taken, and in which every one is tried as the third.
     widest: float
     widest_third: float
-    #: Detections per square degree of a slot, and the evidence that following must gather before growth is tried.
+    #: Detections per square degree about the seed, and the evidence that following must gather before growth is tried.
     density: float
     min_evidence: float
     #: Fewest detections that following must reach as well.
@@ -76,6 +76,25 @@ def record_of_limits(limits: Limits) -> NDArray[np.void]:
     """Return them as one record, shape (1,): kernels hand it down by its address."""
     dtype = [(name, np.int64 if isinstance(value, int) else np.float64) for name, value in limits._asdict().items()]
     return np.array([tuple(limits)], dtype=dtype)
+
+
+CHANCE_NEIGHBOURS = 3.0
+"""Detections that may lie in the widest window by chance when the nearest is taken."""
+
+CHANCE_THIRDS = 8.0
+"""And in the widest one when each is tried as the third of a pair."""
+
+NARROWEST_DEG = 10.0 / 3600.0
+"""The widest windows are at least this wide, however dense the survey."""
+
+
+@kernel
+def set_limits_of_seed(limits: Limits, density: float, partners: float) -> None:
+    """Set the windows of a seed by the density of detections about it and the chance partners that it may have."""
+    limits.density = density
+    limits.widest = min(max(math.sqrt(CHANCE_NEIGHBOURS / math.pi / density), NARROWEST_DEG), limits.speed)
+    limits.widest_third = min(max(math.sqrt(CHANCE_THIRDS / math.pi / density), NARROWEST_DEG), 2.0 * limits.speed)
+    limits.farthest_partner = math.sqrt(partners / math.pi / density)
 
 
 class Track(NamedTuple):

@@ -1,12 +1,20 @@
 """Finding detections near a place at a time, and whether the place was observed at all."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.kernels import kernel
-from tasks.engines.builtin.linking.buckets import COARSE, Records
 
 IndexArray = NDArray[np.int32]
+
+Records = Any
+"""An array of `buckets.DETECTION` or `SLOT`: kernels read its fields as attributes, which numpy's types do not know."""
+
+COARSE = 6
+"""Fine cells along a side of a coarse one. A fine cell holds half a detection on average, so a coarse one that was
+observed holds 18, and is empty by chance once in ten million."""
 
 
 @kernel

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.engines.builtin.kernels import kernel
 from tasks.engines.builtin.linking.buckets import Buckets, Records
-from tasks.engines.builtin.linking.follow import Limits, Track, follow_track, grow_track
+from tasks.engines.builtin.linking.follow import Limits, Track, follow_track, grow_track, set_limits_of_seed
 from tasks.engines.builtin.linking.lookup import cells_between, row_of_cells, was_observed
 from tasks.engines.builtin.linking.track_fit import TrackFit
 
@@ -38,11 +38,17 @@ class Found(NamedTuple):
 
 PAIRS, THIRDS, FOLLOWED, GROWN, TRACKS, FULL = range(6)
 
+CHANCE_PARTNERS_OF_FAR_NIGHTS = 2.0
+"""Nights beyond `seed_nights` are searched for a partner while chance leaves fewer than this where it may be: slow
+objects, and sparse surveys, of which some are seen on a few nights far apart."""
+
 
 @kernel
 def tracks_from_seeds(
     seeds: IndexArray,
     one_night: bool,  # noqa: FBT001 (kernels take no keywords)
+    density: FloatArray,
+    partners: FloatArray,
     buckets: Buckets,
     limits_record: NDArray[np.void],
     track: Track,
@@ -55,6 +61,7 @@ def tracks_from_seeds(
     """
     limits, fit = limits_record[0], fit_record[0]
     for n in range(len(seeds)):
+        set_limits_of_seed(limits, density[seeds[n]], partners[seeds[n]])
         _tracks_of_seed(seeds[n], one_night, buckets, limits, track, fit, found)
         if found.counts[FULL] > 0:
             return n
@@ -82,11 +89,17 @@ def _tracks_of_seed(
         if (night == point.night) != one_night:
             continue
         if not one_night and night != night_before and was_observed(slots, buckets.observed, other, point.x, point.y):
-            if partner_nights == limits.seed_nights:
+            if partner_nights >= limits.seed_nights and not _is_sparse(limits, slots[other].time - point.t):
                 return
             partner_nights += 1
             night_before = night
         _tracks_with_slot(i, other, buckets, limits, track, fit, found)
+
+
+@kernel
+def _is_sparse(limits: Limits, days: float) -> bool:
+    """Return whether chance puts so few detections where the fastest track gets in that time that none is too far."""
+    return math.pi * (limits.speed * days) ** 2 * limits.density < CHANCE_PARTNERS_OF_FAR_NIGHTS
 
 
 @kernel
