@@ -5,7 +5,7 @@
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,7 @@ NARROWEST_DEG = 10.0 / 3600.0
 
 
 @kernel
-def set_limits_of_seed(limits: Limits, density: float, partners: float) -> None:
+def set_limits_of_seed(limits: Any, density: float, partners: float) -> None:
     """Set the windows of a seed by the density of detections about it and the chance partners that it may have."""
     limits.density = density
     limits.widest = min(max(math.sqrt(CHANCE_NEIGHBOURS / math.pi / density), NARROWEST_DEG), limits.speed)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.kernels import kernel
-from tasks.engines.builtin.linking.buckets import Buckets, Records
+from tasks.engines.builtin.linking.buckets import Buckets
 from tasks.engines.builtin.linking.follow import Limits, Track, follow_track, grow_track, set_limits_of_seed
-from tasks.engines.builtin.linking.lookup import cells_between, row_of_cells, was_observed
+from tasks.engines.builtin.linking.lookup import Records, cells_between, row_of_cells, was_observed
 from tasks.engines.builtin.linking.track_fit import TrackFit
 
 FloatArray = NDArray[np.float64]
