@@ -23,7 +23,7 @@ from flows.shown.attempt_show import AttemptShow, RunCancelledError, at_leisure
 from tasks import instrument, linked_runs
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.store import Bucket
-from tasks.compute import map_blocks_on_cluster, map_blocks_on_threads
+from tasks.compute import cluster_at, map_blocks_on_threads
 from tasks.engines.interface import STAGES, MapBlocks, Stage
 from tasks.engines.warm_up import warm_up as warm_up_engine
 from tasks.errors import ThorQueueError
@@ -327,4 +327,8 @@ def _surveys(max_bytes: int) -> SurveyCache:
 
 def _map_blocks(settings: Settings) -> MapBlocks:
     address = settings.dask_scheduler_address
-    return map_blocks_on_cluster(address) if address else map_blocks_on_threads(settings.dask_threads)
+    return (
+        cluster_at(address, settings.dask_threads).map_blocks
+        if address
+        else map_blocks_on_threads(settings.dask_threads)
+    )

@@ -45,10 +45,6 @@ class BrokerUnavailableError(TransientTaskError):
     """The queue cannot be reached, or lost the connection."""
 
 
-class ComputeUnavailableError(TransientTaskError):
-    """The dask cluster cannot be reached, or was lost while it computed."""
-
-
 class ScratchFileError(TransientTaskError):
     """The disk of this machine has no room for a copy of the observations."""
 
