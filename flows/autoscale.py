@@ -17,11 +17,11 @@ from flows.submit import settings_with
 from flows.terminal import command_line
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks import instrument
 from tasks.bootstrap import open_publisher_from_settings
 from tasks.broker.protocol import QueueDepth
 from tasks.errors import BadInputError, PrefectUnavailableError
-from tasks.worker_runs import WorkerRuns, worker_deployment
+from tasks.prefect_api import instrument
+from tasks.prefect_api.worker_runs import WorkerRuns, worker_deployment
 
 DEPLOYMENT = "thor-worker/worker"
 MAXIMUM = 16

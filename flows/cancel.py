@@ -1,34 +1,44 @@
-"""`python -m flows.cancel JOB`: give up what is not done.
+"""`python -m flows.cancel JOB [TASK...]`: give up what is not done.
 
 cancel.json first; then requested tasks become failed (cancelled) at once, those at work at their next renewal.
 """
 
 import sys
+from typing import Annotated
 
 from flows.terminal import command_line
-from flows.terminal.signature import BucketUrl, JobName
+from flows.terminal.signature import BucketUrl, JobName, Positional
 from flows.terminal.verb import Verb, thor_flow
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
-from tasks.operations.cancel import CancelReport, cancel_job
+from tasks.operations.cancel import CancelReport, cancel_job, cancel_tasks
 from tasks.records.ids import job_id_from_text
 from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 
 @thor_flow(name="thor-cancel", flow_run_name="cancel {job_id}")
-def cancel(job_id: JobName, bucket: BucketUrl = None) -> CancelReport:
-    """Give up what is not done of a job.
+def cancel(
+    job_id: JobName, task_ids: Annotated[tuple[str, ...], Positional("TASK...")] = (), bucket: BucketUrl = None
+) -> CancelReport:
+    """Give up what is not done of a job, or single tasks of it that wait.
 
     Requested tasks fail as cancelled at once, those at work when their worker next renews its lease; what is done
     stays. `python -m flows.retry JOB --kind cancelled` takes it back. Safe to run twice.
+
+    Args:
+        task_ids: Only these tasks, if they wait for a worker. Default: the whole job.
     """
     job = JobLayout(job_id_from_text(job_id))
-    return cancel_job(open_bucket_from_settings(settings_from_environment(), bucket or None), job)
+    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    return cancel_tasks(store, job, task_ids) if task_ids else cancel_job(store, job)
 
 
 def show(report: CancelReport) -> None:
     """Tell a person what was done."""
+    if not report.is_whole_job:
+        show_tasks(report)
+        return
     again = " already" if report.was_cancelled else ""
 
     command_line.print_line(
@@ -38,6 +48,19 @@ def show(report: CancelReport) -> None:
     if report.in_progress:
         at_work = counted(len(report.in_progress), "task")
         command_line.print_line(f"Still at work: {at_work}; each ends when its worker next renews its lease.")
+    command_line.print_faults(report.faults)
+
+
+def show_tasks(report: CancelReport) -> None:
+    """Tell a person what became of single tasks."""
+    command_line.print_line(
+        f"Job {report.job_id}: {counted(len(report.cancelled), 'requested task')} cancelled, {report.n_completed} of "
+        "those named had come to an end before."
+    )
+    if report.in_progress:
+        command_line.print_line(
+            f"At work, and going on: {', '.join(report.in_progress)}. Cancel their runs in Prefect, or the whole job."
+        )
     command_line.print_faults(report.faults)
 
 

@@ -11,9 +11,9 @@ from pydantic import Field
 from flows.terminal import command_line
 from flows.terminal.signature import BucketUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.operations.clean_up import OldJob, clean_up, limits_from_days
+from tasks.prefect_api import instrument
 from tasks.settings import settings_from_environment
 from tasks.wording import counted
 

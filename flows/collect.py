@@ -8,13 +8,13 @@ from flows.shown.result_page import show_results
 from flows.terminal import command_line
 from flows.terminal.signature import BucketUrl, JobName
 from flows.terminal.verb import Verb, thor_flow
-from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.inputs.catalogue_file import read_catalogue
 from tasks.inputs.config_file import read_config
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
+from tasks.prefect_api import instrument, steps
 from tasks.records.ids import job_id_from_text
 from tasks.records.manifest import Manifest
 from tasks.records.progress import JobProgress

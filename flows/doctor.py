@@ -11,7 +11,6 @@ from prefect.settings import PREFECT_API_URL
 from flows.terminal import command_line
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.broker.urls import SQLITE_SCHEME, sqlite_path
 from tasks.errors import BadInputError
@@ -20,6 +19,7 @@ from tasks.operations.doctor_engines import waiting_findings
 from tasks.operations.doctor_machine import CLOCK_FINDING, disk_findings, engine_findings, scratch_directory
 from tasks.operations.doctor_queue import queue_findings
 from tasks.operations.doctor_workers import worker_findings
+from tasks.prefect_api import instrument
 from tasks.records.finding import Finding, ok, problem, warning
 from tasks.settings import Settings, settings_from_environment
 

@@ -10,9 +10,9 @@ from flows.submit import settings_with, submit_steps
 from flows.terminal import command_line
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.operations.take_in import Arrival, TakeIn
+from tasks.prefect_api import instrument
 
 COLUMNS = ("table", "outcome", "job", "tasks", "why")
 

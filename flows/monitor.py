@@ -4,19 +4,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from uuid import UUID
 
-from flows.shown.job_show import JobShow, settle
+from flows.shown.job_show import JobShow, end_runs
 from flows.terminal import command_line
 from flows.terminal.reporter import reporter
 from flows.terminal.signature import BucketUrl, JobName
 from flows.terminal.verb import Verb, thor_flow
-from tasks import instrument, steps
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
+from tasks.prefect_api import instrument, steps
 from tasks.records.ids import TaskId, job_id_from_text
 from tasks.records.progress import JobProgress
 from tasks.settings import settings_from_environment
@@ -38,11 +37,11 @@ def monitor_job(job_id: JobName, bucket: BucketUrl = None) -> dict[str, int]:
     layout = JobLayout(job_id_from_text(job_id))
     watch = JobWatch(store, layout, read_manifest(store, layout).task_ids)
     follow(watch)
-    settle(watch, None)
+    end_runs(watch, None)
     return counts(watch.progress)
 
 
-def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None, parent_run_id: UUID | None = None) -> bool:
+def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None) -> bool:
     """Follow a job as a Prefect task, with what people see of it in the UI and whatever the terminal shows.
 
     Returns whether the job was cancelled by way of its run in the UI.
@@ -51,25 +50,23 @@ def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None, pare
     ----------
     each_look
         Called after each look, by somebody who looks after workers; what it raises ends the watch. None: nobody does.
-    parent_run_id
-        The Prefect task run below which the runs of the tasks hang; None: somebody else shows and settles them.
 
     A job that stands still is told of either way: workers that live may serve another queue.
     """
     hint = IdleHint(watch, say=reporter().warn)
-    with JobShow(watch, parent_id=parent_run_id) as show:
+    show = JobShow(watch)
 
-        def on_look(changed: list[TaskId]) -> None:
-            progress = watch.progress
-            reporter().progress(progress)
-            tell_endings(watch, changed)
-            hint.look(progress, has_moved=any(not watch.statuses[task_id].waits_for_engine for task_id in changed))
-            show.act()
-            if each_look is not None:
-                each_look()
+    def on_look(changed: list[TaskId]) -> None:
+        progress = watch.progress
+        reporter().progress(progress)
+        tell_endings(watch, changed)
+        hint.look(progress, has_moved=any(not watch.statuses[task_id].waits_for_engine for task_id in changed))
+        show.look()
+        if each_look is not None:
+            each_look()
 
-        until_complete = steps.monitor if instrument.is_in_run() else JobWatch.until_complete
-        until_complete(watch, on_look=on_look, pause_seconds=pause_seconds(watch.bucket))
+    until_complete = steps.monitor if instrument.is_in_run() else JobWatch.until_complete
+    until_complete(watch, on_look=on_look, pause_seconds=pause_seconds(watch.bucket))
     return show.has_cancelled
 
 

@@ -12,11 +12,11 @@ from pydantic import Field
 from flows.terminal import command_line
 from flows.terminal.signature import either_of
 from flows.terminal.verb import Verb, thor_flow
-from tasks import instrument
 from tasks.engines.orbit_selection.choice import ChosenOrbit, GroupCoverage, Selection, SelectionSettings
 from tasks.engines.orbit_selection.populations import GROUPS
 from tasks.errors import BadInputError
 from tasks.inputs.choose_orbits import OrbitRequest, choose_orbits, write_orbits
+from tasks.prefect_api import instrument
 from tasks.wording import counted
 
 DEFAULT_OUTPUT = Path("orbits.csv")

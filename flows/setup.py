@@ -19,7 +19,7 @@ from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb
 from tasks.broker.urls import scheme_of
 from tasks.errors import BadInputError, PrefectUnavailableError
-from tasks.prefect_setup import Step, Wanted, set_up
+from tasks.prefect_api.setup import Step, Wanted, set_up
 from tasks.settings import Settings, settings_from_environment
 
 

@@ -8,7 +8,7 @@ import contextvars
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,6 @@ from flows.terminal.reporter import reporter
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.summary import JobOutcome, Submitted
 from flows.terminal.verb import Verb, thor_flow
-from tasks import instrument
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
@@ -37,9 +36,12 @@ from tasks.inputs.job_inputs import AUTO, InputFiles, JobInputs, demo_inputs, re
 from tasks.jobs.collect import require_writable
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
+from tasks.jobs.task_messages import ShownAs
 from tasks.operations.doctor_workers import NOBODY_YET, is_nobody_there
+from tasks.prefect_api import instrument
+from tasks.prefect_api.steps import ShownSubmitSteps
+from tasks.records.instrumentation import level_of_job
 from tasks.settings import Settings, settings_from_environment
-from tasks.steps import ShownSubmitSteps
 from tasks.wording import counted
 
 
@@ -110,12 +112,14 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     options = collect_options(None, catalogue)
     if wait:
         require_writable(home_of_results(job_id, output), job_id)
-    for note in inputs.notes:
-        reporter().say(note)
     store, settings = places_of(settings, bucket)
-    parent = job_show.make_parent(settings, job_id, n_tasks=len(inputs.task_ids))
-    parent_run_id = None if parent is None else str(parent)
-    submission = Submission(bucket=store, job_id=job_id, inputs=inputs, parent_run_id=parent_run_id)
+    level = level_of_job(settings.instrumentation, n_tasks=len(inputs.task_ids))
+    shown_words = [job_show.words_from_level(level, n_tasks=len(inputs.task_ids))] if instrument.is_in_run() else []
+    notes = [*inputs.notes, *shown_words]
+    tell(notes)
+    parent = job_show.make_parent(level)
+    shown = ShownAs(None if parent is None else str(parent), level)
+    submission = Submission(bucket=store, job_id=job_id, inputs=inputs, shown=shown)
     count = workers if workers is not None else default_workers(settings, wait=wait)
     require_engine_of_workers(inputs, count)
     # With THOR_INSTRUMENTATION=off there is no run that could show them.
@@ -128,12 +132,10 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         if not wait:
             if is_nobody_there(store):
                 reporter().say(NOBODY_YET)
-            job_show.show_submitted(watch, parent)
             return Completed(message=f"submitted {len(manifest.task_ids)} tasks")
-        was_cancelled = follow(watch, each_look=fleet.keep if count else None, parent_run_id=parent)
+        was_cancelled = follow(watch, each_look=fleet.keep if count else None)
         outcome = JobOutcome(manifest, inputs, bring_home(watch, manifest, output=output, options=options))
-        show_outcome(outcome)
-        job_show.settle(watch, parent)
+        show_outcome(outcome, [*notes, *job_show.end_runs(watch, parent)])
     return ended(watch, outcome, was_cancelled=was_cancelled)
 
 
@@ -210,11 +212,18 @@ def submit_steps(submission: Submission, settings: Settings) -> SubmitSteps:
     return SubmitSteps(submission, open_publisher)
 
 
-def show_outcome(outcome: JobOutcome) -> None:
+def tell(notes: Sequence[str]) -> None:
+    """Tell the person, and the log of the run, what was left out, filled in or chosen, and what will be shown."""
+    with instrument.forwarded_logs():
+        for note in notes:
+            reporter().say(note)
+
+
+def show_outcome(outcome: JobOutcome, notes: Sequence[str]) -> None:
     """Put what came of the job beside its run; with completeness where the truth is known."""
     if instrument.is_in_run():
         totals = summary.report_of(outcome)["totals"]
-        show_results(outcome.results, job_id=outcome.manifest.job_id, totals=totals)
+        show_results(outcome.results, job_id=outcome.manifest.job_id, totals=totals, notes=notes)
 
 
 def ended(watch: JobWatch, outcome: JobOutcome, *, was_cancelled: bool) -> State[None]:

@@ -14,8 +14,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks import instrument
 from tasks.errors import ThorQueueError
+from tasks.prefect_api import instrument
 from tasks.worker_processes import worker_command, worker_environment
 
 IDLE_SECONDS = 300.0

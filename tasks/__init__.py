@@ -12,8 +12,5 @@ jobs/      the order of writes: submit, claim, finish, collect
 operations/  the operator's verbs: retry, cancel, repair, delete, doctor, and tables that come in by themselves
 results/   recovered orbits out: tables, report, plots, ADES
 bootstrap  builds clients from settings and URLs
-steps      the Prefect tasks                     instrument  what people see of them in Prefect
-prefect_setup  what a Prefect server needs: work pools, limits, blocks, an automation
-linked_runs    the flow runs of tasks, below that of their job
-worker_runs    flow runs of workers: how many there are, and starting more
+prefect_api/  every word to and from a Prefect server: the runs that people see, steps, set-up; never in the way
 """

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.errors import BadInputError
 
-Instrumentation = Literal["stages", "task", "off"]
+Instrumentation = Literal["auto", "stages", "task", "off"]
 
 
 RENEWALS_IN_A_DELAY = 5.0
@@ -41,11 +41,11 @@ class Settings(BaseSettings):
 
     instrumentation: Annotated[
         Instrumentation,
-        Field(description="what Prefect shows: stages, with pictures; of each task its run; off: nothing at all"),
-    ] = "stages"
-    linked_runs: Annotated[
-        NonNegativeInt, Field(description="jobs of up to so many tasks show each below the job's run, queued ones too")
-    ] = 300
+        Field(
+            description="what Prefect shows: each task with its stages; each task; off: nothing; auto: stages for jobs "
+            "of up to 300 tasks, else task"
+        ),
+    ] = "auto"
     thor_python: Annotated[
         Path | None,
         Field(description="interpreter that has upstream THOR, for engine thor", validation_alias="THOR_PYTHON"),

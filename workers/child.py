@@ -4,7 +4,7 @@ import os
 import sys
 
 from flows.run_task import run_assignment, warm_up
-from flows.shown.attempt_show import finish_shows
+from tasks.prefect_api import instrument
 from tasks.settings import settings_from_environment
 from workers.child_loop import RunAssignment, main
 
@@ -17,7 +17,7 @@ def prepare() -> RunAssignment:
 
 if __name__ == "__main__":
     main(prepare, memory_bytes=settings_from_environment().child_memory_bytes)
-    finish_shows()
-    # A thread that still shows something must not be cut off in the midst of C++: the interpreter's end would abort.
+    instrument.flush()  # logs and events on their way
+    # A thread of Prefect must not be cut off in the midst of C++: the interpreter's end would abort.
     sys.stderr.flush()
     os._exit(0)

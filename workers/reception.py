@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from tasks.broker.protocol import PARENT_RUN_HEADER, SEEN_GENERATION_HEADER, Headers
+from tasks.broker.protocol import INSTRUMENTATION_HEADER, PARENT_RUN_HEADER, SEEN_GENERATION_HEADER, Headers
 from tasks.bucket.layout import JobLayout, TaskLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import GenerationMismatchError, ObjectNotFoundError, TaskMessageError
@@ -85,9 +85,13 @@ def _look_once(
             if is_news:
                 file.change(LeftToOthers(engine=engine))
         case Begin():
-            parent = headers.get(PARENT_RUN_HEADER)
-            parent_run_id = None if parent is None else str(parent)
-            claimed = claim_task(file, worker=worker, renew_seconds=renew_seconds, parent_run_id=parent_run_id)
+            claimed = claim_task(
+                file,
+                worker=worker,
+                renew_seconds=renew_seconds,
+                parent_run_id=_text_in(headers, PARENT_RUN_HEADER),
+                instrumentation=_text_in(headers, INSTRUMENTATION_HEADER),
+            )
             return ClaimedTask(file, claimed)
         case Fail(error_kind, error_text):
             finish_task(file, Failed(error_kind=error_kind, error=error_text))
@@ -96,3 +100,7 @@ def _look_once(
         case Ack() if file.status.state == "succeeded":
             remove_leftovers(bucket, layout)  # of a worker that died between status and ack
     return decision
+
+
+def _text_in(headers: Headers, name: str) -> str | None:
+    return None if name not in headers else str(headers[name])

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tasks.broker.protocol import PARENT_RUN_HEADER, SEEN_GENERATION_HEADER, Consumer, Delivery, Headers
+from tasks.broker.protocol import (
+    INSTRUMENTATION_HEADER,
+    PARENT_RUN_HEADER,
+    SEEN_GENERATION_HEADER,
+    Consumer,
+    Delivery,
+    Headers,
+)
 from tasks.bucket.store import Bucket
 from tasks.engines.builtin.version import VERSION
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ShutdownRequested, TaskMessageError
@@ -336,9 +343,8 @@ class Supervisor:
 
 def _own_headers(delivery: Delivery) -> Headers:
     """Return the headers that are ours; what the broker added in passing is its own."""
-    return {
-        name: delivery.headers[name] for name in (SEEN_GENERATION_HEADER, PARENT_RUN_HEADER) if name in delivery.headers
-    }
+    names = (SEEN_GENERATION_HEADER, PARENT_RUN_HEADER, INSTRUMENTATION_HEADER)
+    return {name: delivery.headers[name] for name in names if name in delivery.headers}
 
 
 def _log_ending(event: Succeeded | Failed | Released) -> None:

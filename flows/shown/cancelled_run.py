@@ -9,7 +9,7 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
-from flows.shown.job_show import job_of_run, settle_cancelled
+from flows.shown.job_show import give_up, job_of_run
 from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def cancel_job_of_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 (as Prefect calls it)
-    """Cancel the job, and give the runs of its tasks their ends as their workers let go of them. Twice: safe.
+    """Cancel the job, and have its tasks given up. Idempotent.
 
     Until it returns Prefect shows the job's run as Cancelling, afterwards as Cancelled.
     """
@@ -36,4 +36,4 @@ def cancel_job_of_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
     except BadInputError as error:
         logger.warning("Nothing was submitted before the run was cancelled: %s", error)
         return
-    settle_cancelled(bucket, job, flow_run.id)
+    give_up(bucket, job, flow_run.id)

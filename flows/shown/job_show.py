@@ -1,79 +1,72 @@
-"""What people see of a job while it goes on: a bar, and one run for each task, queued ones included.
+"""What people see of a job while it goes on, and what they ask for there: a run that is cancelled cancels the job.
 
-A thread of its own speaks with Prefect, with little patience: whatever becomes of its server, no task and no message
-waits. It also listens: a run that somebody cancels in the UI cancels the job, or the task.
+Whoever follows the job looks after it every few seconds, with little patience: a server that is gone holds up nobody.
 """
 
-import contextvars
-import functools
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
 from flows.terminal.reporter import reporter
-from tasks import instrument, linked_runs
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.task_changes import task_ids_with_status
-from tasks.operations.cancel import cancel_job, cancel_tasks
+from tasks.operations.cancel import cancel_job
+from tasks.prefect_api import instrument, runs
+from tasks.prefect_api.clients import guarded_client, may_show
 from tasks.records.ids import JobId, TaskId, job_id_from_text
+from tasks.records.instrumentation import MOST_TASKS_WITH_STAGES, Level
 from tasks.records.status import Status
-from tasks.settings import Settings
+from tasks.wording import counted
 
 JOB_TAG = "job:"
 """Begins the tag by which the runs of a job are found."""
-FIRST_LOOK_SECONDS = 0.5
 LOOK_SECONDS = 2.0
-"""Between two looks of the thread: bar, new queued runs, cancelled runs."""
-LEAVE_SECONDS = 6.0
-"""At the end the thread has so long for its last look: one request that fails, and its repetition."""
-NO_WAIT_SECONDS = 10.0
-"""A command that only submits shows queued tasks for so long; the workers make the runs of all others."""
-CATCH_UP_SECONDS = 60.0
-"""At the end of a job its workers have so long to show what they did; the rest gets its state from the statuses."""
-STILL_SECONDS = 5.0
-"""When none of their runs has ended for so long, none is waited for,"""
-SHOWING_SECONDS = 20.0
-"""but those of which a part is seen are: a busy server takes ten seconds for an attempt."""
-LET_GO_SECONDS = 90.0
-"""Workers end the tasks of a cancelled job at their next lease, which is at most 60 s away."""
+"""Between two looks: bar, cancelled job."""
+GIVE_UP_SECONDS = 90.0
+"""Workers end the tasks of a cancelled job within seconds when Prefect shows them, else at their next lease, which is
+at most 60 s away."""
+GIVE_UP_LOOK_SECONDS = 1.0
+NAMED_UNSEEN = 5
+"""So many tasks without a run are named."""
 
 
-def make_parent(settings: Settings, job_id: JobId, *, n_tasks: int) -> UUID | None:
-    """Return the Prefect task run below which the runs of the tasks will hang; None: they stand alone.
-
-    One request, made only when the server answers at once; then with patience, since all tasks are to hang below it.
-    """
+def make_parent(level: Level) -> UUID | None:
+    """Return the Prefect task run below which the runs of the tasks will hang; None: nobody shows them below it."""
     job_run_id = instrument.flow_run_id()
-    if job_run_id is None or settings.instrumentation == "off":
+    if job_run_id is None or level == "off" or not may_show():
         return None
-    if n_tasks > settings.linked_runs:
-        text = (
-            f"{n_tasks} tasks, more than {settings.linked_runs} (THOR_LINKED_RUNS): their runs are not linked to this "
-            f"one. Find them by the tag `job:{job_id}`, those of one task by `task:<task_id>`."
-        )
-        instrument.show_text(f"thor-job-{job_id}-runs", text, f"Where the runs of job {job_id} are")
-        return None
-    if not instrument.prefect_answers():
-        return None
-    with instrument.not_shown(), linked_runs.patient_client() as client:
-        return linked_runs.make_parent(client, job_run_id, name="tasks")
+    with instrument.not_shown(), guarded_client() as client:
+        return runs.make_parent(client, job_run_id, name="tasks")
     return None
+
+
+def words_from_level(level: Level, *, n_tasks: int) -> str:
+    """Return in words what of the tasks is to be seen in Prefect. Pure."""
+    tasks = counted(n_tasks, "task")
+    match level:
+        case "stages":
+            return f"Prefect shows each of {tasks} with its five stages."
+        case "task":
+            return (
+                f"Prefect shows each of {tasks} without its stages (THOR_INSTRUMENTATION=auto shows them for up to "
+                f"{MOST_TASKS_WITH_STAGES} tasks)."
+            )
+        case "off":
+            return f"Prefect shows none of {tasks} (THOR_INSTRUMENTATION=off)."
 
 
 def name_run(job_id: JobId) -> None:
     """Give the run of the job the id as its name and as a tag: one that was started in a form may have neither."""
     run, tag = instrument.flow_run(), JOB_TAG + job_id
-    if run is None or (run.name == job_id and tag in run.tags):
+    if run is None or (run.name == job_id and tag in run.tags) or not may_show():
         return
-    with instrument.not_shown(), linked_runs.hasty_client() as client:
+    with instrument.not_shown(), guarded_client() as client:
         client.update_flow_run(run.id, name=job_id, tags=sorted({*run.tags, tag}))
 
 
@@ -87,252 +80,117 @@ def job_of_run(run: FlowRun | None) -> JobId | None:
 
 
 class JobShow:
-    """The show of one job, for as long as the block lasts. All but `act` and the ends of the block is its thread's."""
+    """What is shown of a job while somebody follows it. Outside of a run it does nothing."""
 
-    def __init__(self, watch: JobWatch, *, parent_id: UUID | None) -> None:
+    def __init__(self, watch: JobWatch) -> None:
         self._watch = watch
-        self._parent_id = parent_id
         self._job_run_id = instrument.flow_run_id()
         self._bar_id: UUID | None = None
         self._percent = 0.0
-        self._queued: set[tuple[TaskId, int]] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._run,), name="job-show", daemon=True
-        )
-        self._cancelled_tasks: set[TaskId] = set()
-        self._is_job_cancelled = False
-        #: Whether a cancelled run has cancelled the job.
+        self._look_at = 0.0
+        #: Whether its run was cancelled, and the job with it.
         self.has_cancelled = False
 
-    def __enter__(self) -> Self:
-        if instrument.is_in_run():
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        if self._thread.ident is not None:
-            self._thread.join(LEAVE_SECONDS if kind is None else 0.0)
-
-    def act(self) -> None:
-        """Do to the job what people asked for in the UI."""
-        if self._is_job_cancelled and not self.has_cancelled:
+    def look(self) -> None:
+        """Move the bar, and cancel the job if its run was cancelled; at most every two seconds."""
+        is_due = time.monotonic() >= self._look_at or self._watch.progress.is_complete
+        if self._job_run_id is None or not is_due or not may_show():
+            return
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        is_cancelled = False
+        with instrument.not_shown(), guarded_client() as client:
+            self._move_bar(client, self._job_run_id)
+            is_cancelled = runs.is_cancelled(client, self._job_run_id)
+        if is_cancelled and not self.has_cancelled:
             self.has_cancelled = True
-            report = cancel_job(self._watch.bucket, self._watch.layout)
-            reporter().warn(
-                f"Its run was cancelled in Prefect: job {report.job_id} is cancelled. {len(report.in_progress)} tasks "
-                "are at work until their workers next renew their leases."
-            )
-        cancelled, self._cancelled_tasks = self._cancelled_tasks, set()
-        for task_id in cancel_tasks(self._watch.bucket, self._watch.layout, sorted(cancelled)):
-            reporter().warn(f"Task {task_id} is cancelled: its run was cancelled in Prefect.")
+            self._cancel()
 
-    def _run(self) -> None:
-        with instrument.not_shown(), linked_runs.hasty_client() as client:
-            is_over = self._over.wait(FIRST_LOOK_SECONDS)
-            while True:
-                with instrument.not_shown():
-                    self._look(client)
-                if is_over:
-                    return
-                is_over = self._over.wait(LOOK_SECONDS)
-
-    def _look(self, client: SyncPrefectClient) -> None:
-        if self._job_run_id is None:
-            return
-        self._move_bar(client, self._job_run_id)
-        if self._parent_id is None:
-            return
-        self._is_job_cancelled |= linked_runs.is_cancelled(client, self._job_run_id)
-        for run in linked_runs.runs_below(client, [self._parent_id], linked_runs.CANCELLED):
-            task_id = task_of(run)
-            if task_id is not None and self._waits_in(run, task_id):
-                self._cancelled_tasks.add(task_id)
-        self._show_queued(client, self._parent_id)
-
-    def _waits_in(self, run: FlowRun, task_id: TaskId) -> bool:
-        """Tell whether the run shows a task as waiting: one that was cancelled before a retry has had its effect."""
-        status = self._watch.statuses.get(task_id)
-        return status is not None and status.state == "requested" and linked_runs.retries_of(run) == status.retries
+    def _cancel(self) -> None:
+        report = cancel_job(self._watch.bucket, self._watch.layout)
+        reporter().warn(
+            f"Its run was cancelled in Prefect: job {report.job_id} is cancelled. "
+            f"{counted(len(report.in_progress), 'task')} at work: their workers give them up."
+        )
+        with instrument.not_shown(), guarded_client() as client:
+            ask_workers(client, self._watch.layout.job_id)
 
     def _move_bar(self, client: SyncPrefectClient, job_run_id: UUID) -> None:
         progress, job_id = self._watch.progress, self._watch.layout.job_id
         percent = progress.percent if progress.total else 0.0  # before the first look nothing is known
         if self._bar_id is None:
             description = f"Tasks of job {job_id} that have come to an end"
-            self._bar_id = linked_runs.make_progress(
-                client, job_run_id, key=f"thor-job-{job_id}", description=description
+            self._bar_id = runs.make_artifact(
+                client, job_run_id, kind="progress", key=f"thor-job-{job_id}", data=0.0, description=description
             )
         if percent != self._percent:
-            linked_runs.set_progress(client, self._bar_id, percent)
+            runs.set_progress(client, self._bar_id, percent)
             self._percent = percent
 
-    def _show_queued(self, client: SyncPrefectClient, parent_id: UUID) -> None:
-        until = time.monotonic() + LOOK_SECONDS
-        show_queued(
-            client,
-            parent_id,
-            self._watch,
-            self._queued,
-            may_go_on=lambda: not self._over.is_set() and time.monotonic() < until,
-        )
+
+def ask_workers(client: SyncPrefectClient, job_id: JobId) -> None:
+    """Have the workers that show tasks of a cancelled job give them up: they look every few seconds."""
+    for run in runs.attempt_runs_of_job(client, job_id, [StateType.RUNNING, StateType.PENDING]):
+        client.set_flow_run_state(run.id, Cancelling(message="Its job was cancelled."), force=True)
 
 
-def show_queued(
-    client: SyncPrefectClient,
-    parent_id: UUID,
-    watch: JobWatch,
-    queued: set[tuple[TaskId, int]],
-    *,
-    may_go_on: Callable[[], bool],
-) -> None:
-    """Make a run for each task that waits for a worker, the last ones first: workers begin at the other end."""
-    for task_id, status in reversed(list(watch.statuses.items())):
-        if (task_id, status.retries) in queued or status.state != "requested":
-            continue
-        if not may_go_on():
-            return
-        linked_runs.make_attempt_run(
-            client,
-            parent_id,
-            job_id=watch.layout.job_id,
-            task_id=task_id,
-            attempt=status.attempt + 1,
-            retries=status.retries,
-            state_name="Queued",
-        )
-        queued.add((task_id, status.retries))
+def end_runs(watch: JobWatch, parent_id: UUID | None) -> list[str]:
+    """Give each run of a task that its worker never ended what became of the task; nobody is waited for.
 
-
-def show_submitted(watch: JobWatch, parent_id: UUID | None) -> None:
-    """Show the queued tasks of a job that nobody here will follow."""
-    if parent_id is None:
-        return
-    watch.look()
-    until = time.monotonic() + NO_WAIT_SECONDS
-    with instrument.not_shown(), linked_runs.hasty_client() as client:
-        show_queued(client, parent_id, watch, set(), may_go_on=lambda: time.monotonic() < until)
-        linked_runs.end_parent(client, parent_id)
-
-
-def settle(watch: JobWatch, parent_id: UUID | None) -> None:
-    """Give every run of the job's tasks an end: what its worker has not shown is told by the status of the task.
-
-    Without a parent those that there are; with one each task has a run afterwards.
+    Returns in words what is not to be seen in Prefect.
     """
-    if parent_id is None:
-        _settle_alone(watch)
-        return
-    with instrument.not_shown(), linked_runs.hasty_client() as client:
-        below = functools.partial(linked_runs.runs_below, client, [parent_id], linked_runs.UNFINISHED)
-        _settle_runs(client, _left_after_a_while(below), watch.statuses)
-        _settle_runs(client, _runs_that_nobody_made(client, parent_id, watch), watch.statuses)
-        linked_runs.end_parent(client, parent_id)
+    if not (instrument.is_in_run() and may_show()):
+        return []
+    with instrument.not_shown(), guarded_client() as client:
+        found = runs.attempt_runs_of_job(client, watch.layout.job_id, list(StateType))
+        _end_lost(client, found, watch.statuses)
+        if parent_id is None:
+            return []
+        runs.end_parent(client, parent_id)
+        return words_from_unseen(set(watch.statuses) - {runs.task_of(run) for run in found})
+    return []
 
 
-def _settle_alone(watch: JobWatch) -> None:
-    if not (instrument.is_in_run() and instrument.prefect_answers()):
-        return
-    with instrument.not_shown(), linked_runs.hasty_client() as client:
-        job_id = watch.layout.job_id
-        of_job = functools.partial(linked_runs.attempt_runs_of_job, client, job_id, linked_runs.UNFINISHED)
-        _settle_runs(client, _left_after_a_while(of_job), watch.statuses)
-
-
-def settle_cancelled(bucket: Bucket, job: JobLayout, job_run_id: UUID) -> None:
-    """Give every run below that of a cancelled job its end, as the workers let go of its tasks.
-
-    For a job whose own process is gone: queued tasks at once, those at work at their worker's next lease.
-    """
-    watch = JobWatch(bucket, job, task_ids_with_status(bucket, job))
-    until = time.monotonic() + LET_GO_SECONDS
-    with linked_runs.patient_client() as client:
-        while True:
-            watch.look()
-            with instrument.not_shown():
-                _settle_runs(client, _below(client, job_run_id), watch.statuses)
-            if not watch.progress.in_progress or time.monotonic() > until:
-                break
-            time.sleep(LOOK_SECONDS)
-        with instrument.not_shown():
-            linked_runs.cancel_prefect_tasks(client, job_run_id)
-
-
-def _below(client: SyncPrefectClient, job_run_id: UUID) -> list[FlowRun]:
-    return linked_runs.subflow_runs(client, job_run_id, linked_runs.UNFINISHED)
-
-
-def _settle_runs(client: SyncPrefectClient, runs: Iterable[FlowRun], statuses: Mapping[TaskId, Status]) -> None:
-    for run in runs:
-        task_id = task_of(run)
+def _end_lost(client: SyncPrefectClient, found: Iterable[FlowRun], statuses: Mapping[TaskId, Status]) -> None:
+    for run in found:
+        task_id = runs.task_of(run)
         status = None if task_id is None else statuses.get(task_id)
-        if status is not None and status.is_terminal:
-            _settle_run(client, run, status)
+        is_lost = run.state is None or not run.state.is_final()
+        if is_lost and status is not None and status.is_terminal:
+            runs.end_run(client, run, end_of_lost(run.parameters.get("attempt"), status))
 
 
-def _runs_that_nobody_made(client: SyncPrefectClient, parent_id: UUID, watch: JobWatch) -> Iterator[FlowRun]:
-    """Make the runs of attempts that neither client nor worker came to show: every task of the job is to be seen."""
-    seen = {task_of(run) for run in linked_runs.runs_below(client, [parent_id], list(StateType))}
-    for task_id, status in watch.statuses.items():
-        if task_id not in seen and status.is_terminal:
-            yield linked_runs.make_attempt_run(
-                client,
-                parent_id,
-                job_id=watch.layout.job_id,
-                task_id=task_id,
-                attempt=max(status.attempt, 1),
-                retries=status.retries,
-                state_name="Pending",
-            )
+def words_from_unseen(task_ids: Collection[TaskId]) -> list[str]:
+    """Tell which tasks have no run in Prefect. Pure."""
+    if not task_ids:
+        return []
+    first = ", ".join(sorted(task_ids)[:NAMED_UNSEEN])
+    more = ", ..." if len(task_ids) > NAMED_UNSEEN else ""
+    tasks = f"{counted(len(task_ids), 'task')} without a run in Prefect ({first}{more})"
+    why = "it did not answer their workers, or these are set to show none"
+    return [f"{tasks}: {why}. The table of tasks has them all."]
 
 
-def _left_after_a_while(find: Callable[[], list[FlowRun]]) -> list[FlowRun]:
-    """Return the runs that have no end, after waiting for workers that are about to give it."""
-    moved_at = time.monotonic()
-    until = moved_at + CATCH_UP_SECONDS
-    found = find()
-    while found and time.monotonic() < min(until, moved_at + patience_with(found)):
-        time.sleep(0.5)
-        before, found = found, find()
-        if len(found) < len(before):
-            moved_at = time.monotonic()
-    return found
-
-
-def patience_with(runs: Sequence[FlowRun]) -> float:
-    """Return how long to wait for any of these runs to end, s: longer while somebody shows one. Pure."""
-    is_shown = any(run.state is not None and run.state.type == StateType.RUNNING for run in runs)
-    return SHOWING_SECONDS if is_shown else STILL_SECONDS
-
-
-def _settle_run(client: SyncPrefectClient, run: FlowRun, status: Status) -> None:
-    retries = linked_runs.retries_of(run)
-    told = status.retries if retries is None else retries
-    state = settled_state(run.parameters.get("attempt"), status, retries=told)
-    for each in [*linked_runs.subflow_runs(client, run.id, linked_runs.UNFINISHED), run]:
-        linked_runs.set_state(client, each.id, state)
-
-
-def settled_state(attempt: object, status: Status, *, retries: int = 0) -> dict[str, object]:
-    """Return how an attempt ended whose worker did not show it, by the status of its task. Pure.
-
-    An attempt after the last one was queued and never began: it ends as the task did.
-    """
-    if retries < status.retries:
-        return linked_runs.state_of(StateType.CANCELLED, "Its task failed before, and was retried.")
+def end_of_lost(attempt: object, status: Status) -> State[None]:
+    """Return how an attempt ended whose worker did not show it, by the status of its task. Pure."""
     if isinstance(attempt, int) and attempt < status.attempt:
-        return linked_runs.state_of(StateType.CRASHED, f"Attempt {status.attempt} came after it.")
-    unseen = "Its worker did not show all of it."
+        return Crashed(message=f"Attempt {status.attempt} came after it.")
+    unseen = "Its worker did not show its end."
     if status.state == "succeeded":
-        return linked_runs.state_of(StateType.COMPLETED, f"Succeeded. {unseen}")
-    kind = StateType.CANCELLED if status.error_kind == "cancelled" else StateType.FAILED
-    return linked_runs.state_of(kind, f"{status.error_kind}: {status.error} {unseen}")
+        return Completed(message=f"Succeeded. {unseen}")
+    message = f"{status.error_kind}: {status.error} {unseen}"
+    return Cancelled(message=message) if status.error_kind == "cancelled" else Failed(message=message)
 
 
-def task_of(run: FlowRun) -> TaskId | None:
-    """Return the task that a run shows, by its tags."""
-    names = [tag.removeprefix("task:") for tag in run.tags if tag.startswith("task:")]
-    return TaskId(names[0]) if names else None
+def give_up(bucket: Bucket, job: JobLayout, job_run_id: UUID) -> None:
+    """Have the tasks of a cancelled job given up, whose own process is gone, and give all its runs their ends."""
+    watch = JobWatch(bucket, job, task_ids_with_status(bucket, job))
+    with instrument.not_shown(), guarded_client() as client:
+        ask_workers(client, job.job_id)
+    until = time.monotonic() + GIVE_UP_SECONDS
+    watch.look()
+    while watch.progress.in_progress and time.monotonic() < until:
+        time.sleep(GIVE_UP_LOOK_SECONDS)
+        watch.look()
+    with instrument.not_shown(), guarded_client() as client:
+        _end_lost(client, runs.attempt_runs_of_job(client, job.job_id, runs.UNFINISHED), watch.statuses)
+        runs.end_prefect_tasks(client, job_run_id)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks import instrument
+from tasks.prefect_api import instrument
 from tasks.records.status import Status
 from tasks.results.completeness import share_text
 from tasks.results.job_results import JobResults
@@ -36,13 +36,17 @@ ORBIT_COLUMNS: Mapping[str, tuple[str, str]] = {
 """Head of a column: name of it in recovered_orbits, and how its values are written."""
 
 
-def show_results(results: JobResults, *, job_id: str, totals: Mapping[str, Any] | None = None) -> None:
+def show_results(
+    results: JobResults, *, job_id: str, totals: Mapping[str, Any] | None = None, notes: Sequence[str] = ()
+) -> None:
     """Put a table of tasks and a page of results beside the flow run.
 
     Parameters
     ----------
     totals
         What else is known of the job, such as its completeness where the truth is known.
+    notes
+        Sentences that a person must see: what was left out of the inputs or chosen, what is not shown.
     """
     rows = [
         {
@@ -58,7 +62,7 @@ def show_results(results: JobResults, *, job_id: str, totals: Mapping[str, Any] 
     instrument.show_table(f"{key}-tasks", rows, f"Tasks of job {job_id}")
     title = f"Job {job_id}: {counted(len(results.merged.orbits), 'recovered orbit')}"
     pictures = [(f"**{each.title}** {each.caption}", each.small_png) for each in chosen_pictures(results.pictures)]
-    instrument.show_pictures(f"{key}-results", title, pictures, text=text_of_results(results, totals or {}))
+    instrument.show_pictures(f"{key}-results", title, pictures, text=text_of_results(results, totals or {}, notes))
 
 
 def chosen_pictures(pictures: Sequence[Picture]) -> list[Picture]:
@@ -71,13 +75,14 @@ def chosen_pictures(pictures: Sequence[Picture]) -> list[Picture]:
     return chosen
 
 
-def text_of_results(results: JobResults, totals: Mapping[str, Any]) -> str:
-    """Return totals, failures and recovered orbits as tables in markdown."""
+def text_of_results(results: JobResults, totals: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
+    """Return notes, totals, failures and recovered orbits as tables in markdown."""
     facts: dict[str, object] = {"tasks": len(results.tasks)}
     facts |= {str(state): count for state, count in Counter(task.status.state for task in results.tasks).items()}
     facts |= {"recovered_orbits": len(results.merged.orbits), **totals, "files": f"`{results.output}`"}
     lines = [(name.replace("_", " "), _value(value)) for name, value in facts.items()]
-    parts = [_markdown_table(("of the job", "value"), lines)]
+    said = [f"> {note}" for note in (*notes, *results.ades.notes)]
+    parts = [*said, _markdown_table(("of the job", "value"), lines)]
     failed = [task for task in results.tasks if task.status.state == "failed"]
     if failed:
         errors = [(task.task_id, task.status.error_kind, _first_line(task.status)) for task in failed[:SHOWN_FAILURES]]

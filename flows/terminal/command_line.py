@@ -21,8 +21,8 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 
-from tasks import instrument
 from tasks.errors import BadInputError, EngineUnavailableError, PrefectUnavailableError, ThorQueueError
+from tasks.prefect_api import instrument
 from tasks.records.ids import TaskId
 
 DONE = 0

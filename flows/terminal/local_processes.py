@@ -25,7 +25,7 @@ from prefect.settings import (
 from flows.terminal.reporter import reporter
 from tasks.bootstrap import require_lasting_leases
 from tasks.errors import ThorQueueError
-from tasks.instrument import flush, prefect_answers, quiet_console
+from tasks.prefect_api.instrument import flush, prefect_answers, quiet_console
 from tasks.settings import Settings, environment_with
 from tasks.worker_processes import worker_command, worker_environment
 

@@ -16,6 +16,8 @@ DELIVERY_LIMIT = 1000
 far: everything else is counted in the bucket, and a task may well be given back many times, with its checkpoints."""
 PARENT_RUN_HEADER = "prefect_parent_run_id"
 """The Prefect task run below which people see the tasks of the job: a worker's flow run is made there."""
+INSTRUMENTATION_HEADER = "instrumentation"
+"""How much of the task the client wants to be shown in Prefect: stages, task or off. A worker's own setting wins."""
 
 
 @dataclass(frozen=True)

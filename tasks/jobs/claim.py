@@ -15,7 +15,12 @@ def is_cancelled(bucket: Bucket, job: JobLayout) -> bool:
 
 
 def claim_task(
-    file: StatusFile, *, worker: str, renew_seconds: float | None = None, parent_run_id: str | None = None
+    file: StatusFile,
+    *,
+    worker: str,
+    renew_seconds: float | None = None,
+    parent_run_id: str | None = None,
+    instrumentation: str | None = None,
 ) -> Assignment:
     """Begin an attempt: the task becomes in_progress, and ours. From in_progress it is taken over from a lost owner.
 
@@ -28,6 +33,8 @@ def claim_task(
         How often this worker renews the lease, for those who watch; None: they are not told.
     parent_run_id
         The Prefect task run below which people see the tasks of the job.
+    instrumentation
+        How much of a task its client wants to be shown in Prefect.
 
     Raises
     ------
@@ -44,9 +51,9 @@ def claim_task(
         task_id=file.layout.task_id,
         bucket_url=file.bucket.url,
         attempt=file.status.attempt,
-        retries=file.status.retries,
         attempt_id=file.status.attempt_id,
         worker=worker,
         parent_run_id=parent_run_id,
+        instrumentation=instrumentation,
         former_flow_run_id=before.prefect_flow_run_id,
     )

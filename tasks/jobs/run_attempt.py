@@ -52,7 +52,6 @@ CHECKPOINT_SECONDS = 10.0
 spare the few that meet a crash less than the time until they are taken up again."""
 
 Ending = AttemptSucceeded | AttemptFailed | AttemptReleased
-RunStage = Callable[[Stage], None]
 
 logger = logging.getLogger(__name__)
 
@@ -115,14 +114,14 @@ class Attempt:
         self._has_leftovers = assignment.attempt > 1
         self._log = io.StringIO()
 
-    def run(self, run_stage: RunStage | None = None) -> None:
-        """Do what is left of the attempt and tell how it ended; `run_stage` may show a stage and calls ours.
+    def run(self, run_stages: Callable[[], None] | None = None) -> None:
+        """Do what is left of the attempt and tell how it ended; `run_stages` may call `run_stage` for each stage.
 
-        Raises only what is not the task's: MemoryError, a shutdown, and whatever `run_stage` raises by itself.
+        Raises only what is not the task's: MemoryError, a shutdown, and whatever `run_stages` raises by itself.
         """
         with logging_to(self._log):
             try:
-                self._compute(run_stage or self.run_stage)
+                self._compute(run_stages)
                 self._end(self._uploaded_success())
             except MemoryError:
                 raise
@@ -137,7 +136,12 @@ class Attempt:
                 self._end(self._uploaded_failure(error))
 
     def run_stage(self, stage: Stage) -> None:
-        """Compute one stage, or take it from the checkpoint of a former attempt; nothing if it is done already."""
+        """Compute one stage, or take it from the checkpoint of a former attempt. Once, however often it is called.
+
+        A stage that is done already is left as it is; what has failed raises the same error again.
+        """
+        if self.error is not None:
+            raise self.error
         if stage in self.reports:
             return
         with self._own_errors():
@@ -157,10 +161,12 @@ class Attempt:
         """What the stages have given so far."""
         return self._tables
 
-    def _compute(self, run_stage: RunStage) -> None:
+    def _compute(self, run_stages: Callable[[], None] | None) -> None:
         self._require_inputs()
+        if run_stages is not None:
+            run_stages()
         for stage in STAGES:
-            run_stage(stage)
+            self.run_stage(stage)
 
     def _download(self) -> TaskInputs:
         assignment = self.assignment

@@ -18,7 +18,7 @@ from tasks.errors import BadInputError, GenerationMismatchError
 from tasks.inputs.job_inputs import JobInputs
 from tasks.jobs.manifest_file import read_manifest, read_manifest_if_there
 from tasks.jobs.monitor import read_statuses
-from tasks.jobs.task_messages import message_of_task
+from tasks.jobs.task_messages import ShownAs, message_of_task
 from tasks.records.ids import JobId, TaskId, job_id_from_text
 from tasks.records.manifest import Manifest, manifest_from_bytes
 from tasks.records.status import Status
@@ -27,12 +27,12 @@ from tasks.records.status import Status
 class Submission:
     """One job on its way from a client to the bucket and the queue. Its steps may be called from several threads."""
 
-    def __init__(self, *, bucket: Bucket, job_id: JobId, inputs: JobInputs, parent_run_id: str | None = None) -> None:
+    def __init__(self, *, bucket: Bucket, job_id: JobId, inputs: JobInputs, shown: ShownAs | None = None) -> None:
         self.bucket = bucket
         self.inputs = inputs
         self.layout = JobLayout(job_id)
-        #: The Prefect task run below which people see the tasks of the job; None: nobody does.
-        self.parent_run_id = parent_run_id
+        #: How workers are to show the tasks of the job in Prefect.
+        self.shown = shown or ShownAs()
 
     @property
     def job_id(self) -> JobId:
@@ -97,7 +97,8 @@ class Submission:
             engine_name=self.inputs.engine_name,
             engine_version=self.inputs.engine_version,
             inputs_sha256=dict(self.inputs.sha256),
-            prefect_parent_run_id=self.parent_run_id,
+            prefect_parent_run_id=self.shown.parent_run_id,
+            instrumentation=self.shown.instrumentation,
             notes=self.inputs.notes,
         )
         try:
@@ -162,7 +163,7 @@ class Submission:
             raise self._other_inputs(f"{name} is not the same")
 
     def _message(self, task_id: TaskId) -> OutgoingMessage:
-        return message_of_task(self.bucket, self.layout, task_id, parent_run_id=self.parent_run_id)
+        return message_of_task(self.bucket, self.layout, task_id, shown=self.shown)
 
     def _refuse_other_inputs(self, manifest: Manifest) -> None:
         sums = self.inputs.sha256
@@ -178,7 +179,7 @@ class Submission:
 
 
 class SubmitSteps:
-    """The steps of a submission, each called directly. `tasks.steps` has the same as Prefect tasks that people see."""
+    """The steps of a submission, each called directly. `tasks.prefect_api.steps` has them as Prefect tasks."""
 
     def __init__(self, submission: Submission, open_publisher: Callable[[], Publisher]) -> None:
         self.submission = submission

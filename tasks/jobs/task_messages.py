@@ -1,23 +1,45 @@
 """The messages that ring for tasks: they are sent after the bucket says what is to be done."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from tasks.broker.protocol import PARENT_RUN_HEADER, OutgoingMessage, Publisher
+from tasks.broker.protocol import INSTRUMENTATION_HEADER, PARENT_RUN_HEADER, Headers, OutgoingMessage, Publisher
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.records.ids import TaskId
+from tasks.records.manifest import Manifest
 from tasks.records.message import TaskMessage
 
 
-def message_of_task(bucket: Bucket, job: JobLayout, task_id: TaskId, *, parent_run_id: str | None) -> OutgoingMessage:
-    """Return the message that rings for a task; its header names the Prefect run below which the worker shows it."""
-    headers = {} if parent_run_id is None else {PARENT_RUN_HEADER: parent_run_id}
+@dataclass(frozen=True)
+class ShownAs:
+    """What messages tell workers about showing their tasks in Prefect."""
+
+    #: The Prefect task run below which people see the tasks of the job; None: nobody does.
+    parent_run_id: str | None = None
+    #: How much of a task is to be shown: stages, task or off; None: nobody said.
+    instrumentation: str | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """As headers of a message."""
+        told = {PARENT_RUN_HEADER: self.parent_run_id, INSTRUMENTATION_HEADER: self.instrumentation}
+        return {name: value for name, value in told.items() if value is not None}
+
+
+def shown_as(manifest: Manifest) -> ShownAs:
+    """Return how the tasks of a submitted job are shown."""
+    return ShownAs(manifest.prefect_parent_run_id, manifest.instrumentation)
+
+
+def message_of_task(bucket: Bucket, job: JobLayout, task_id: TaskId, *, shown: ShownAs) -> OutgoingMessage:
+    """Return the message that rings for a task; its headers tell how the worker is to show it."""
     message = TaskMessage(job_id=job.job_id, bucket=bucket.url, task_id=task_id)
-    return OutgoingMessage(message.to_bytes(), headers)
+    return OutgoingMessage(message.to_bytes(), shown.headers)
 
 
 def publish_tasks(
-    publisher: Publisher, bucket: Bucket, job: JobLayout, task_ids: Iterable[TaskId], *, parent_run_id: str | None
+    publisher: Publisher, bucket: Bucket, job: JobLayout, task_ids: Iterable[TaskId], *, shown: ShownAs
 ) -> int:
     """Send one message for each of these tasks, and return how many; without tasks the queue is not even opened.
 
@@ -28,7 +50,7 @@ def publish_tasks(
     BrokerUnavailableError
         Any of the messages may have arrived: send them all again.
     """
-    messages = [message_of_task(bucket, job, task_id, parent_run_id=parent_run_id) for task_id in task_ids]
+    messages = [message_of_task(bucket, job, task_id, shown=shown) for task_id in task_ids]
     if messages:
         publisher.publish(messages)
     return len(messages)

@@ -1,14 +1,14 @@
 """An operator cancels a job. The sign in the bucket comes first: from then on no worker begins one of its tasks."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import MUST_NOT_EXIST, Bucket
-from tasks.errors import GenerationMismatchError
-from tasks.jobs.task_changes import change_tasks, task_ids_with_status
+from tasks.errors import BadInputError, GenerationMismatchError
+from tasks.jobs.task_changes import SeenTask, change_tasks, task_ids_with_status
 from tasks.records.ids import TaskId
 from tasks.records.status import Failed, Status
 
@@ -32,6 +32,8 @@ class CancelReport:
     n_completed: int
     #: Tasks whose status can't be read, with the reason.
     faults: dict[TaskId, str]
+    #: Whether the job was cancelled, and not single tasks of it.
+    is_whole_job: bool = True
 
 
 def cancel_job(bucket: Bucket, job: JobLayout) -> CancelReport:
@@ -49,6 +51,32 @@ def cancel_job(bucket: Bucket, job: JobLayout) -> CancelReport:
     task_ids = task_ids_with_status(bucket, job)
     was_cancelled = not _write_sign(bucket, job)
     seen = change_tasks(bucket, job, task_ids, lambda status: _if_requested(status, CANCELLED))
+    return _report(job, seen, was_cancelled=was_cancelled)
+
+
+def cancel_tasks(bucket: Bucket, job: JobLayout, task_ids: Sequence[str]) -> CancelReport:
+    """Cancel single tasks that wait for a worker; the job's others, and those at work, go on. Idempotent.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such job or task.
+    """
+    known = task_ids_with_status(bucket, job)
+    unknown = [name for name in task_ids if name not in known]
+    if unknown:
+        raise BadInputError(
+            f"Cannot cancel task {unknown[0]!r}: job {job.job_id!r} has no such task. "
+            f"`python -m flows.status {job.job_id}` names its {len(known)} tasks."
+        )
+    chosen = [task_id for task_id in known if task_id in task_ids]
+    seen = change_tasks(bucket, job, chosen, lambda status: _if_requested(status, TASK_CANCELLED))
+    return _report(job, seen, was_cancelled=False, is_whole_job=False)
+
+
+def _report(
+    job: JobLayout, seen: Sequence[SeenTask], *, was_cancelled: bool, is_whole_job: bool = True
+) -> CancelReport:
     known = [(task, task.status) for task in seen if task.status is not None]
     cancelled = [task.task_id for task in seen if task.is_changed]
     in_progress = [task.task_id for task, status in known if status.state == "in_progress"]
@@ -59,13 +87,8 @@ def cancel_job(bucket: Bucket, job: JobLayout) -> CancelReport:
         in_progress=in_progress,
         n_completed=len(known) - len(cancelled) - len(in_progress),
         faults={task.task_id: task.fault for task in seen if task.fault is not None},
+        is_whole_job=is_whole_job,
     )
-
-
-def cancel_tasks(bucket: Bucket, job: JobLayout, task_ids: Iterable[TaskId]) -> list[TaskId]:
-    """Cancel single tasks that wait for a worker; return those that did. Twice: safe."""
-    seen = change_tasks(bucket, job, task_ids, lambda status: _if_requested(status, TASK_CANCELLED))
-    return [task.task_id for task in seen if task.is_changed]
 
 
 def _write_sign(bucket: Bucket, job: JobLayout) -> bool:

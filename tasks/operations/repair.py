@@ -9,7 +9,7 @@ from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError
 from tasks.jobs.manifest_file import read_manifest, read_manifest_if_there
 from tasks.jobs.task_changes import look_at_tasks
-from tasks.jobs.task_messages import publish_tasks
+from tasks.jobs.task_messages import publish_tasks, shown_as
 from tasks.records.ids import JobId, TaskId
 
 
@@ -53,7 +53,7 @@ def repair_job(bucket: Bucket, publisher: Publisher, job: JobLayout) -> RepairRe
     unfinished = [task.task_id for task in seen if task.status is not None and not task.status.is_terminal]
     return RepairReport(
         job_id=job.job_id,
-        n_published=publish_tasks(publisher, bucket, job, unfinished, parent_run_id=manifest.prefect_parent_run_id),
+        n_published=publish_tasks(publisher, bucket, job, unfinished, shown=shown_as(manifest)),
         n_tasks=len(task_ids),
         faults={task.task_id: task.fault for task in seen if task.fault is not None},
     )

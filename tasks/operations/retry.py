@@ -11,7 +11,7 @@ from tasks.errors import BadInputError
 from tasks.jobs.claim import is_cancelled
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.task_changes import SeenTask, change_tasks
-from tasks.jobs.task_messages import publish_tasks
+from tasks.jobs.task_messages import publish_tasks, shown_as
 from tasks.records.ids import TaskId
 from tasks.records.manifest import Manifest
 from tasks.records.status import ErrorKind, Retried, Status
@@ -73,8 +73,7 @@ def retry_job(
         bucket.delete(job.cancel)
     seen = change_tasks(bucket, job, chosen, _retried_if(kinds))
     to_ring_for = [task.task_id for task in seen if _needs_message(task.status)]
-    parent_run_id = manifest.prefect_parent_run_id
-    n_published = publish_tasks(publisher, bucket, job, to_ring_for, parent_run_id=parent_run_id)
+    n_published = publish_tasks(publisher, bucket, job, to_ring_for, shown=shown_as(manifest))
     return RetryReport(
         job_id=job.job_id,
         retried=[task.task_id for task in seen if task.is_changed],

@@ -22,13 +22,13 @@ class Assignment(_Line):
     task_id: Annotated[TaskId, AfterValidator(require_safe_id)]
     bucket_url: str
     attempt: int
-    #: How often a person has had the task done again, as in the status.
-    retries: int = 0
     #: Unique to the attempt, as in the status; None: it is not told.
     attempt_id: str | None = None
     worker: str
     #: The Prefect task run below which people see the tasks of the job; None: this attempt's flow run stands alone.
     parent_run_id: str | None = None
+    #: How much of the attempt the client wants to be shown; None: it did not say.
+    instrumentation: str | None = None
     #: Flow run of the attempt before this one; None: none. Unless it has ended it was lost, and is marked Crashed.
     former_flow_run_id: str | None = None
 

@@ -30,6 +30,8 @@ class Manifest(BaseModel):
     inputs_sha256: dict[str, str]
     #: The Prefect task run below which people see the tasks of the job; None: nobody does.
     prefect_parent_run_id: str | None = None
+    #: How much of each task Prefect is to show: stages, task or off; None: nobody said.
+    instrumentation: str | None = None
     #: What was left out of a person's observations or filled in on the way to `observations.csv`, in words.
     notes: tuple[str, ...] = ()
 

@@ -58,8 +58,6 @@ class Status(BaseModel):
     worker: str = ""
     #: How many times the task has been claimed.
     attempt: int = 0
-    #: How many times a person has had it done again.
-    retries: int = 0
     #: Unique to the attempt; None before the first claim.
     attempt_id: str | None = None
     #: The stage at work, or the last one that was.
@@ -251,7 +249,6 @@ def _changes(status: Status, event: Event, *, now: datetime) -> dict[str, object
         case Retried():
             return {
                 "state": "requested",
-                "retries": status.retries + 1,
                 "counters": Counters(),
                 "error": None,
                 "error_kind": None,

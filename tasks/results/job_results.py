@@ -130,7 +130,7 @@ def collect_results(
         pictures=pictures,
         totals=judged.totals | totals_of_known(known.observations),
         files=files_beside(output, FILES | others),
-        notes=ades.notes,
+        notes=(*manifest.notes, *ades.notes),
     )
     write_whole(output / REPORT_FILE, report_page(matter))
     return JobResults(output, tasks, merged, pictures, ades, judged.figures)

@@ -63,7 +63,7 @@ def test_only_what_stands_between_the_markers_is_replaced():
 
 def test_what_a_server_sustains_is_a_row_for_each_kind_of_work():
     rates = {work: {"1": 1.5, "2": 2.5, "4": 3.5} for work in ("run", "task", "stages")}
-    levels = {"off": {"task_seconds": 0.03, "shown_seconds": 0.04}}
+    levels = {"off": {"task_seconds": 0.03, "processor_seconds": 0.04}}
 
     shown = section({"load": 0.1, "levels": levels, "sustained": {"SQLite": rates}}, "2026-11-28")
 

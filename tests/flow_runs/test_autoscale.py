@@ -11,7 +11,7 @@ from prefect.states import Pending, Running
 from flows.autoscale import Limits, main, workers_to_start, workers_wanted
 from flows.worker import work
 from tasks.broker.protocol import OutgoingMessage, QueueDepth
-from tasks.worker_runs import WorkerRuns, worker_deployment
+from tasks.prefect_api.worker_runs import WorkerRuns, worker_deployment
 from tests.support.commands import run_command
 from tests.support.jobs import closing_publisher
 

@@ -1,4 +1,5 @@
 from flows.cancel import main
+from tasks.jobs.claim import is_cancelled
 from tests.support.commands import run_command
 from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, make_job, states_of
 
@@ -30,3 +31,27 @@ def test_an_unknown_job_ends_with_2(place):
 
     assert (ended.code, ended.out) == (2, "")
     assert "Cannot find job 'nobody'" in ended.err
+
+
+def test_single_tasks_that_wait_are_cancelled_and_the_job_goes_on(place):
+    job = make_job(place.bucket, {"a": FRESH, "b": CLAIMED, "c": SUCCEEDED, "d": FRESH})
+
+    ended = run_command(main, job.job_id, "a", "b", "c", *place.bucket_option)
+
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        "Job survey-07: 1 requested task cancelled, 1 of those named had come to an end before.",
+        "At work, and going on: b. Cancel their runs in Prefect, or the whole job.",
+    ]
+    assert states_of(place.bucket, job) == {"a": "failed", "b": "in_progress", "c": "succeeded", "d": "requested"}
+    assert not is_cancelled(place.bucket, job)
+
+
+def test_a_task_that_the_job_does_not_have_ends_with_2_and_nothing_is_cancelled(place):
+    job = make_job(place.bucket, {"a": FRESH})
+
+    ended = run_command(main, job.job_id, "a", "nobody", *place.bucket_option)
+
+    assert ended.code == 2
+    assert "Cannot cancel task 'nobody'" in ended.err
+    assert states_of(place.bucket, job) == {"a": "requested"}

@@ -14,8 +14,8 @@ from rich.console import Console
 from flows import repair
 from flows.doctor import look_at_prefect
 from flows.terminal import command_line
-from tasks import instrument
 from tasks.errors import BadInputError, BucketUnavailableError, EngineUnavailableError
+from tasks.prefect_api import instrument
 from tests.services.processes import free_port
 from tests.support.commands import run_command
 from tests.support.jobs import FRESH, make_job

@@ -17,7 +17,7 @@ from prefect.server.api import collections
 
 from flows.retry import retry
 from flows.setup import main as setup
-from tasks.prefect_setup import POOLS
+from tasks.prefect_api.setup import POOLS
 from tests.support.commands import run_command
 
 ROOT = Path(__file__).parents[2]

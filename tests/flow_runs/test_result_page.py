@@ -42,8 +42,9 @@ def test_the_page_has_totals_failures_and_the_recovered_orbits(tmp_path):
     merged, _ = merged_demo()
     results = results_of(tmp_path, merged, Hebe=SUCCEEDED, Eros=failed("task_error", "It | went wrong.\nTraceback"))
 
-    text = text_of_results(results, {"completeness": 0.5})
+    text = text_of_results(results, {"completeness": 0.5}, ["2 observations were left out."])
 
+    assert text.startswith("> 2 observations were left out.")
     assert "| completeness | 50.0% |" in text
     assert r"| Eros | task_error | It \| went wrong. |" in text
     assert f"### {len(OBJECTS)} recovered orbits" in text

@@ -18,19 +18,17 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import Failed, Running
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling, Failed, Running
 
-from flows.run_task import STAGE_FLOWS, run_assignment, thor_task
-from flows.shown import attempt_show
-from flows.shown.attempt_show import finish_shows
+from flows import run_task
+from flows.run_task import run_assignment, thor_task
+from flows.shown import cancel_watch, task_page
 from flows.submit import thor_job
-from tasks import linked_runs
 from tasks.bucket.directory import DirectoryBucket
 from tasks.engines.interface import STAGES
-from tasks.jobs.claim import claim_task
-from tasks.jobs.status_file import read_status_file
 from tasks.jobs.submit import Submission, new_job_id
-from tasks.operations.cancel import cancel_tasks
+from tasks.prefect_api import instrument, runs
 from tasks.records.assignment import (
     Assignment,
     AttemptFailed,
@@ -40,13 +38,14 @@ from tasks.records.assignment import (
     FlowRunStarted,
     StageBegan,
 )
-from tasks.records.status import Retried
 from tasks.settings import settings_from_environment
 from tests.services.processes import wait_until
 from tests.support.job_inputs import small_inputs
 
 NOISE_SECONDS = 3.0
 """What the work itself takes (0.2 s), on a machine that does much else meanwhile."""
+PATIENCE_SECONDS = 2.0
+"""So long at most an attempt waits for Prefect."""
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ class Supervisor:
     def run(self, job, **fields):
         assignment = Assignment(
             **{"job_id": job.job_id, "task_id": "Hebe", "bucket_url": job.bucket.url, "attempt": 1}
-            | {"worker": "host:1"}
+            | {"worker": "host:1", "instrumentation": "stages"}
             | fields
         )
         run_assignment(assignment, tell=self.tell, await_lease=lambda: None)
@@ -95,7 +94,6 @@ class Supervisor:
 
 def runs_of(job):
     """Flow runs of the job, the outer one first."""
-    finish_shows(120.0)
     with get_client(sync_client=True) as client:
         return client.read_flow_runs(
             flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"job:{job.job_id}", "task:Hebe"])),
@@ -109,10 +107,28 @@ def names_of_flows(runs):
 
 
 def logs_of(flow_run_id):
-    finish_shows(120.0)
+    instrument.flush()
     with get_client(sync_client=True) as client:
         found = client.read_logs(log_filter=LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id])))
     return [log.message for log in found]
+
+
+def artifacts_of(run):
+    with get_client(sync_client=True) as client:
+        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        return client.read_artifacts(artifact_filter=of_run)
+
+
+def slow_down(monkeypatch, stage, *, seconds):
+    """Have an engine's stage take so much longer."""
+    compute = run_task.Attempt._computed
+
+    def slow(self, at, inputs):
+        if at == stage:
+            time.sleep(seconds)
+        return compute(self, at, inputs)
+
+    monkeypatch.setattr(run_task.Attempt, "_computed", slow)
 
 
 def test_without_prefect_the_attempt_runs_bare(job):
@@ -132,14 +148,36 @@ def test_people_see_a_flow_run_with_one_subflow_per_stage(job, prefect):
 
     assert isinstance(ending, AttemptSucceeded)
     outer, *stages = runs_of(job)
-    assert supervisor.flow_run_id in {outer.id, None}  # None: the work was done before Prefect had made the run
+    assert supervisor.flow_run_id == outer.id
     assert outer.name == "Hebe attempt 1"
     assert names_of_flows([outer, *stages]) == ["thor-task", *STAGES]
     assert {run.state.type.value for run in [outer, *stages]} == {"COMPLETED"}
     assert outer.state.message.startswith("1 recovered orbit, ")
+    assert stages[0].state.message.startswith("observations 42, ")
 
 
-def test_people_see_the_log_of_the_task_a_table_of_its_stages_and_a_picture(job, prefect):
+def test_a_run_of_a_stage_begins_and_ends_with_the_stage(job, prefect, monkeypatch):
+    slow_down(monkeypatch, STAGES[1], seconds=1.0)
+
+    supervisor = Supervisor()
+    supervisor.run(job)
+
+    _, *stages = runs_of(job)
+    seconds = dict(zip(STAGES, [run.total_run_time.total_seconds() for run in stages], strict=True))
+    assert seconds.pop(STAGES[1]) == pytest.approx(1.0, abs=0.5)
+    assert max(seconds.values()) < 0.5
+
+
+def test_a_task_that_took_little_time_has_no_picture_and_its_page_says_so(job, prefect):
+    Supervisor().run(job)
+
+    outer, *_ = runs_of(job)
+    (table,) = artifacts_of(outer)
+    assert table.description.endswith("No picture: it took less than 5 s")
+
+
+def test_people_see_the_log_of_the_task_a_table_of_its_stages_and_a_picture(job, prefect, monkeypatch):
+    monkeypatch.setattr(task_page, "PICTURE_AFTER_SECONDS", 0.0)
     supervisor = Supervisor()
 
     supervisor.run(job)
@@ -147,9 +185,7 @@ def test_people_see_the_log_of_the_task_a_table_of_its_stages_and_a_picture(job,
     outer, *stages = runs_of(job)
     assert any("Begins attempt 1 at task Hebe" in message for message in logs_of(outer.id))
     assert any("Computed cluster_and_link in" in message for message in logs_of(stages[1].id))
-    with get_client(sync_client=True) as client:
-        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[outer.id]))
-        found = {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=of_run)}
+    found = {artifact.key: artifact for artifact in artifacts_of(outer)}
     assert {key: each.type for key, each in found.items()} == {
         "thor-task-stages": "table",
         "thor-task-pictures": "markdown",
@@ -182,7 +218,6 @@ def test_the_flow_run_of_a_lost_attempt_is_marked_crashed(job, prefect):
 
     Supervisor().run(job, attempt=2, former_flow_run_id=str(lost.id))
 
-    finish_shows(120.0)
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(lost.id).state
     assert state.type.value == "CRASHED"
@@ -196,7 +231,6 @@ def test_a_flow_run_that_ended_stays_as_it_is_when_its_task_is_done_again(job, p
 
     Supervisor().run(job, attempt=2, former_flow_run_id=str(ended.id))
 
-    finish_shows(120.0)
     with get_client(sync_client=True) as client:
         assert client.read_flow_run(ended.id).state.type.value == "FAILED"
 
@@ -206,50 +240,20 @@ def parent(prefect):
     """A job's flow run, and the Prefect task run below which its tasks are shown."""
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(thor_job, parameters={"job_id": "J"}, state=Running())
-        return run.id, linked_runs.make_parent(client, run.id, name="tasks")
-
-
-def linked(job, parent, *, attempt):
-    with get_client(sync_client=True) as client:
-        return linked_runs.make_attempt_run(
-            client, parent[1], job_id=job.job_id, task_id="Hebe", attempt=attempt, state_name="Queued"
-        )
+        return run.id, runs.make_parent(client, run.id, name="tasks")
 
 
 def states_below(job_run_id):
-    finish_shows(120.0)
     with get_client(sync_client=True) as client:
-        found = linked_runs.subflow_runs(client, job_run_id, list(StateType))
+        found = runs.subflow_runs(client, job_run_id, list(StateType))
         return {run.name: run.state.type.value for run in found}
 
 
-def test_a_queued_run_that_people_saw_below_the_job_is_the_one_that_shows_the_attempt(job, parent):
-    queued = linked(job, parent, attempt=1)
-
+def test_an_attempt_is_seen_below_its_job_and_a_second_one_has_a_run_of_its_own(job, parent):
     Supervisor().run(job, parent_run_id=str(parent[1]))
-
-    assert states_below(parent[0]) == {"Hebe attempt 1": "COMPLETED"}
-    with get_client(sync_client=True) as client:
-        assert client.read_flow_run(queued.id).state.type.value == "COMPLETED"
-        assert len(linked_runs.subflow_runs(client, queued.id, list(StateType))) == len(STAGES)
-
-
-def test_a_worker_that_is_faster_than_the_client_makes_the_run_and_the_client_finds_it(job, parent):
-    Supervisor().run(job, parent_run_id=str(parent[1]))
-    finish_shows(120.0)
-
-    found = linked(job, parent, attempt=1)
-
-    assert found.state.type.value == "COMPLETED"
-    assert states_below(parent[0]) == {"Hebe attempt 1": "COMPLETED"}
-
-
-def test_a_second_attempt_has_a_run_of_its_own(job, parent):
-    linked(job, parent, attempt=1)
-
     Supervisor().run(job, attempt=2, parent_run_id=str(parent[1]))
 
-    assert states_below(parent[0]) == {"Hebe attempt 1": "PENDING", "Hebe attempt 2": "COMPLETED"}
+    assert states_below(parent[0]) == {"Hebe attempt 1": "COMPLETED", "Hebe attempt 2": "COMPLETED"}
 
 
 def test_a_job_run_that_is_gone_keeps_nobody_from_working(job, prefect):
@@ -260,65 +264,35 @@ def test_a_job_run_that_is_gone_keeps_nobody_from_working(job, prefect):
 
 def cancel_in_ui(flow_run_id):
     with get_client(sync_client=True) as client:
-        linked_runs.set_state(client, flow_run_id, linked_runs.state_of(StateType.CANCELLING))
+        client.set_flow_run_state(flow_run_id, Cancelling())
 
 
 class SlowSupervisor(Supervisor):
-    """Keeps the attempt at its second stage until its show asks for the end, as a real one would end it."""
+    """Keeps the attempt at its second stage until its end is asked for; then a real one would kill the process."""
 
-    def __init__(self, at_work=lambda supervisor: None):
+    def __init__(self, at_work, at_end):
         super().__init__(self._at)
         self._at_work = at_work
+        self._at_end = at_end
 
     def _at(self, record):
         if isinstance(record, StageBegan) and record.stage == STAGES[1]:
             self._at_work(self)
-            wait_until(lambda: CancelAsked() in self.told, seconds=60, what="the show asks for the attempt's end")
-
-
-def test_a_run_that_was_cancelled_while_it_was_queued_has_its_attempt_ended(job, parent):
-    cancel_in_ui(linked(job, parent, attempt=1).id)
-
-    SlowSupervisor().run(job, parent_run_id=str(parent[1]))
-
-    assert states_below(parent[0]) == {"Hebe attempt 1": "CANCELLED"}
-
-
-def cancelled_in_ui_and_retried(job, parent):
-    """Cancel a queued task in the UI and take that back; return the task's status file."""
-    cancel_in_ui(linked(job, parent, attempt=1).id)
-    cancel_tasks(job.bucket, job.layout, ["Hebe"])
-    file = read_status_file(job.bucket, job.layout.task("Hebe"))
-    assert file.status.error_kind == "cancelled"
-    file.change(Retried())
-    return file
-
-
-def test_a_task_that_was_cancelled_while_it_was_queued_can_be_retried(job, parent):
-    file = cancelled_in_ui_and_retried(job, parent)
-    assignment = claim_task(file, worker="host:1", parent_run_id=str(parent[1]))
-
-    supervisor = Supervisor()
-    supervisor.run(job, **assignment.model_dump())
-    finish_shows(120.0)
-
-    assert CancelAsked() not in supervisor.told
-    with get_client(sync_client=True) as client:
-        found = linked_runs.subflow_runs(client, parent[0], list(StateType))
-    assert sorted(run.state.type.value for run in found) == ["CANCELLING", "COMPLETED"]
+            wait_until(lambda: CancelAsked() in self.told, seconds=60, what="the attempt's end is asked for")
+            self._at_end()
 
 
 def test_a_run_that_is_cancelled_at_work_has_its_attempt_ended(job, prefect, monkeypatch):
-    monkeypatch.setattr(attempt_show, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(cancel_watch, "LOOK_SECONDS", 0.1)
 
-    def cancel(supervisor):
-        wait_until(lambda: supervisor.flow_run_id, seconds=60, what="the flow run has started")
-        cancel_in_ui(supervisor.flow_run_id)
+    states = []
 
-    SlowSupervisor(cancel).run(job)
+    SlowSupervisor(
+        at_work=lambda supervisor: cancel_in_ui(supervisor.flow_run_id),
+        at_end=lambda: states.extend(run.state.type.value for run in runs_of(job)),
+    ).run(job)
 
-    outer, *stages = runs_of(job)
-    assert [run.state.type.value for run in [outer, *stages]] == ["CANCELLED", "COMPLETED", "CANCELLED"]
+    assert states == ["CANCELLED", "COMPLETED", "CANCELLED"]
 
 
 @pytest.fixture
@@ -332,21 +306,33 @@ def instrumentation(monkeypatch):
     settings_from_environment.cache_clear()
 
 
-@pytest.mark.parametrize(("level", "flows"), [("task", ["thor-task"]), ("off", [])])
-def test_less_is_shown_when_less_is_asked_for(job, prefect, instrumentation, level, flows):
-    instrumentation(level)
+@pytest.mark.parametrize(
+    ("own", "told", "flows"),
+    [
+        ("auto", "stages", ["thor-task", *STAGES]),
+        ("auto", "task", ["thor-task"]),
+        ("auto", None, ["thor-task"]),
+        ("auto", "off", []),
+        ("task", "stages", ["thor-task"]),
+        ("off", "stages", []),
+    ],
+)
+def test_a_client_says_how_much_is_shown_and_a_worker_that_is_set_to_less_or_more_wins(
+    job, prefect, instrumentation, own, told, flows
+):
+    instrumentation(own)
 
-    ending = Supervisor().run(job)
+    ending = Supervisor().run(job, instrumentation=told)
 
     assert isinstance(ending, AttemptSucceeded)
     assert names_of_flows(runs_of(job)) == flows
 
 
-def seconds_of(job, **collaborators):
+def seconds_of(job, *, attempt=1, **collaborators):
     """How long an attempt takes, to the return of `run_assignment`: until the child can take another task."""
     supervisor = Supervisor(**collaborators)
     began = time.monotonic()
-    ending = supervisor.run(job)
+    ending = supervisor.run(job, attempt=attempt)
     assert isinstance(ending, AttemptSucceeded)
     assert supervisor.stages == list(STAGES)
     return time.monotonic() - began
@@ -360,32 +346,95 @@ def at(stage, act):
     return {"on": on}
 
 
-def test_a_stage_that_a_busy_server_refuses_does_not_make_the_run_of_its_task_red(job, prefect, monkeypatch):
-    def refuse(*_, **__):
-        raise ConnectionError("503 Service Unavailable")
+def refused_before_the_work(*_, **__):
+    raise ConnectionError("503 Service Unavailable")
 
-    monkeypatch.setitem(STAGE_FLOWS, STAGES[1], refuse)
-    Supervisor().run(job)
 
+def lost_after_the_work(*args, **kwargs):
+    run_flow(*args, **kwargs)
+    raise ConnectionError("503 Service Unavailable")
+
+
+run_flow = run_task.run_flow
+
+
+@pytest.mark.parametrize(("fault", "n_completed"), [(refused_before_the_work, 4), (lost_after_the_work, 5)])
+def test_a_stage_whose_run_is_refused_or_lost_is_computed_once_and_the_run_of_its_task_is_not_red(
+    job, prefect, monkeypatch, fault, n_completed
+):
+    def faulty(flow, **kwargs):
+        return (fault if flow.name == STAGES[1] else run_flow)(flow, **kwargs)
+
+    monkeypatch.setattr(run_task, "run_flow", faulty)
+    supervisor = Supervisor()
+
+    assert isinstance(supervisor.run(job), AttemptSucceeded)
     outer, *stages = runs_of(job)
-    assert [run.state.type.value for run in [outer, *stages]] == ["COMPLETED"] * 5
+    assert supervisor.stages == list(STAGES)
+    assert outer.state.type == StateType.COMPLETED
+    assert [run.state.type.value for run in stages].count("COMPLETED") == n_completed
 
 
-def test_a_server_that_was_down_before_costs_the_task_nothing(job, prefect):
+def test_the_error_of_a_stage_ends_the_attempt_once_and_goes_through_no_file_of_prefect(job, prefect, monkeypatch):
+    def fail(self, stage, inputs):
+        raise ArithmeticError(f"no {stage}")
+
+    monkeypatch.setattr(run_task.Attempt, "_computed", fail)
+    supervisor, stored = Supervisor(), set(prefect.home.rglob("storage/*"))
+
+    ending = supervisor.run(job)
+
+    assert (type(ending), ending.error) == (AttemptFailed, f"ArithmeticError: no {STAGES[0]}")
+    outer, stage = runs_of(job)
+    assert [run.state.type.value for run in (outer, stage)] == ["FAILED", "FAILED"]
+    assert stage.state.message == f"ArithmeticError: no {STAGES[0]}"
+    assert set(prefect.home.rglob("storage/*")) == stored
+
+
+def test_memory_that_cannot_be_had_in_a_stage_is_told_to_nobody_and_leaves_the_process(job, prefect, monkeypatch):
+    def fail(self, stage, inputs):
+        raise MemoryError
+
+    monkeypatch.setattr(run_task.Attempt, "_computed", fail)
+    supervisor = Supervisor()
+
+    with pytest.raises(MemoryError):
+        supervisor.run(job)
+
+    assert supervisor.stages == [STAGES[0]]
+    assert not [each for each in supervisor.told if isinstance(each, AttemptSucceeded | AttemptFailed)]
+
+
+def test_a_server_that_was_down_before_costs_the_task_nothing(job, prefect, true_patience):
     prefect.kill()
 
-    assert seconds_of(job) < NOISE_SECONDS
+    assert seconds_of(job) < PATIENCE_SECONDS + NOISE_SECONDS
 
 
 @pytest.mark.parametrize("stage", [STAGES[0], STAGES[-1]])
-def test_a_server_that_dies_during_a_stage_neither_fails_nor_holds_up_the_task(job, prefect, stage):
-    assert seconds_of(job, **at(stage, prefect.kill)) < NOISE_SECONDS
+def test_a_server_that_dies_during_a_stage_neither_fails_nor_holds_up_the_task(job, prefect, true_patience, stage):
+    assert seconds_of(job, **at(stage, prefect.kill)) < PATIENCE_SECONDS + NOISE_SECONDS
 
 
 @pytest.mark.parametrize("stage", [STAGES[0], STAGES[-1]])
-def test_a_server_that_answers_no_more_neither_fails_nor_holds_up_the_task(job, prefect, stage):
+def test_a_server_that_answers_no_more_neither_fails_nor_holds_up_the_task(job, prefect, true_patience, stage):
     try:
-        assert seconds_of(job, **at(stage, lambda: prefect.send(signal.SIGSTOP))) < NOISE_SECONDS
+        assert seconds_of(job, **at(stage, lambda: prefect.send(signal.SIGSTOP))) < PATIENCE_SECONDS + NOISE_SECONDS
     finally:
         prefect.send(signal.SIGCONT)
         wait_until(prefect._answers, seconds=60, what="the server answers again")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_is_full_or_too_busy_holds_up_one_task_for_two_seconds_and_is_then_left_alone(
+    job, refusing_server, true_patience, status
+):
+    server = refusing_server(status)
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        first = seconds_of(job)
+        n_asked = len(server.requests)
+        second = seconds_of(job, attempt=2)
+
+    assert first < PATIENCE_SECONDS + NOISE_SECONDS
+    assert second < NOISE_SECONDS
+    assert 1 <= n_asked == len(server.requests)

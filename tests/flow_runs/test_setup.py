@@ -7,7 +7,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.setup import main
-from tasks.prefect_setup import (
+from tasks.prefect_api.setup import (
     BUCKET_BLOCK,
     POOLS,
     QUEUE_BLOCK,

@@ -6,8 +6,8 @@ import logging
 import pytest
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from tasks import instrument
 from tasks.errors import BrokerUnavailableError
+from tasks.prefect_api import instrument
 
 
 def test_outside_a_run_whatever_is_to_be_shown_does_nothing():

@@ -9,12 +9,12 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Running
 
 from flows.run_task import run_assignment
-from flows.shown.attempt_show import finish_shows
+from flows.shown import task_page
 from flows.submit import thor_job
-from tasks import linked_runs
 from tasks.bucket.directory import DirectoryBucket
 from tasks.engines.interface import STAGES
 from tasks.jobs.submit import Submission, new_job_id
+from tasks.prefect_api import runs
 from tasks.records.assignment import Assignment
 from tests.support.job_inputs import small_inputs
 
@@ -22,15 +22,16 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def shown(tmp_path, prefect):
+def shown(tmp_path, prefect, monkeypatch):
     """The run of a job, and that of a task below it which a worker has done."""
+    monkeypatch.setattr(task_page, "PICTURE_AFTER_SECONDS", 0.0)
     bucket = DirectoryBucket(tmp_path / "bucket")
     submission = Submission(bucket=bucket, job_id=new_job_id(None), inputs=small_inputs("Hebe"))
     submission.upload_job_files()
     submission.upload_tasks(0, 1)
     with get_client(sync_client=True) as client:
         job_run = client.create_flow_run(thor_job, parameters={"job_id": "J"}, state=Running(), name="survey-07")
-        parent = linked_runs.make_parent(client, job_run.id, name="tasks")
+        parent = runs.make_parent(client, job_run.id, name="tasks")
     assignment = Assignment(
         job_id=submission.job_id,
         task_id="Hebe",
@@ -38,11 +39,11 @@ def shown(tmp_path, prefect):
         attempt=1,
         worker="host:1",
         parent_run_id=str(parent),
+        instrumentation="stages",
     )
     run_assignment(assignment, tell=lambda record: None, await_lease=lambda: None)
-    finish_shows(120.0)
     with get_client(sync_client=True) as client:
-        (task_run,) = linked_runs.subflow_runs(client, job_run.id, list(StateType))
+        (task_run,) = runs.subflow_runs(client, job_run.id, list(StateType))
     return job_run, task_run
 
 

@@ -281,16 +281,18 @@ def test_wrong_inputs_fail_the_task_as_bad_input(bucket):
     assert "column 'x', row 1 is 'a'" in attempt.ending.error
 
 
-def test_an_unknown_error_fails_the_task_with_its_traceback_and_the_stages_before(bucket):
-    def broken_stage(stage):
-        if stage == "orbit_determination":
-            with attempt._own_errors():
-                raise ZeroDivisionError("of the stage")
-        attempt.run_stage(stage)
+def test_an_unknown_error_fails_the_task_with_its_traceback_and_the_stages_before(bucket, monkeypatch):
+    compute = Attempt._computed
 
+    def broken(self, stage, inputs):
+        if stage == "orbit_determination":
+            raise ZeroDivisionError("of the stage")
+        return compute(self, stage, inputs)
+
+    monkeypatch.setattr(Attempt, "_computed", broken)
     attempt = attempt_at(bucket)
 
-    attempt.run(broken_stage)
+    attempt.run()
 
     assert attempt.ending.error_kind == "task_error"
     assert attempt.ending.error == "ZeroDivisionError: of the stage"
@@ -472,20 +474,37 @@ def test_an_attempt_that_something_else_interrupted_goes_on_where_it_was(bucket)
     class ShowFailedError(Exception):
         pass
 
-    def show_that_fails(stage):
-        if stage == "orbit_determination":
-            raise ShowFailedError
-        attempt.run_stage(stage)
+    def stages_of_a_show_that_fails():
+        for stage in STAGES[:3]:
+            attempt.run_stage(stage)
+        raise ShowFailedError
 
     supervisor = Supervisor()
     attempt = attempt_at(bucket, supervisor)
 
     with pytest.raises(ShowFailedError):
-        attempt.run(show_that_fails)
+        attempt.run(stages_of_a_show_that_fails)
     attempt.run()
 
     assert isinstance(attempt.ending, AttemptSucceeded)
     assert [record.stage for record in supervisor.told if isinstance(record, StageBegan)] == list(STAGES)
+
+
+def test_a_stage_that_failed_is_not_computed_again_whoever_calls_it(bucket, monkeypatch):
+    computed = []
+
+    def broken(self, stage, inputs):
+        computed.append(stage)
+        raise ZeroDivisionError("of the stage")
+
+    monkeypatch.setattr(Attempt, "_computed", broken)
+    attempt = attempt_at(bucket)
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            attempt.run_stage("range_and_shift")
+
+    assert computed == ["range_and_shift"]
 
 
 def test_observations_are_downloaded_once_for_the_tasks_of_a_job(inputs):

@@ -22,12 +22,12 @@ from prefect.states import Cancelling
 
 from flows.autoscale import main as autoscale
 from flows.setup import main as setup
-from tasks import linked_runs
 from tasks.broker.connect import open_publisher
 from tasks.broker.topology import WORK_QUEUE
 from tasks.bucket.directory import DirectoryBucket
 from tasks.bucket.layout import JobLayout
 from tasks.inputs.csv_text import csv_from_table
+from tasks.prefect_api import runs
 from tasks.records.ids import JobId
 from tests.flow_runs.test_deployments import deploy_all
 from tests.services.prefect_server import configured
@@ -182,7 +182,7 @@ def cancel_in_ui(run):
 def runs_below(run):
     """State by task of the runs below that of a job."""
     with get_client(sync_client=True) as client:
-        found = linked_runs.subflow_runs(client, run.id, list(StateType))
+        found = runs.subflow_runs(client, run.id, list(StateType))
     return {each.name.removesuffix(" attempt 1"): each for each in found}
 
 
@@ -208,7 +208,7 @@ def is_seen_at(run, task, stage):
     if task_run is None:
         return False
     with get_client(sync_client=True) as client:
-        stages = linked_runs.subflow_runs(client, task_run.id, [StateType.RUNNING])
+        stages = runs.subflow_runs(client, task_run.id, [StateType.RUNNING])
         return [client.read_flow(each.flow_id).name for each in stages] == [stage]
 
 

@@ -1,11 +1,11 @@
-"""The product's own child, engine and show, in which each task waits at its second stage until its gate is opened."""
+"""The product's own child, engine and flows, in which each task waits at its second stage until its gate is opened."""
 
 import os
 import sys
 
 from flows.run_task import run_assignment, warm_up
-from flows.shown.attempt_show import finish_shows
 from tasks.jobs.run_attempt import Attempt
+from tasks.prefect_api import instrument
 from tasks.settings import settings_from_environment
 from tests.support.slow_engine.child import await_gate
 from workers.child_loop import RunAssignment, main
@@ -37,6 +37,6 @@ def prepare() -> RunAssignment:
 
 if __name__ == "__main__":
     main(prepare, memory_bytes=settings_from_environment().child_memory_bytes)
-    finish_shows()
+    instrument.flush()
     sys.stderr.flush()
     os._exit(0)
