@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.engines.builtin.astrodynamics.frames import equatorial_from_ecliptic
+from tasks.engines.builtin.kernels import compiled_once
 from tasks.engines.builtin.linking.orbit_path import orbit_from_table, path_of_orbit
 from tasks.engines.builtin.survey import prepare_survey
 from tasks.engines.interface import STAGES, LinkingProblem
@@ -27,10 +28,11 @@ def warm_up() -> float:
     started = time.perf_counter()
     engine = engine_by_name("builtin")
     settings = EngineSettings()
-    problem = LinkingProblem(engine.prepare(_observations(settings), settings), _test_orbit(), settings)
     tables: dict[str, pa.Table] = {}
-    for stage in STAGES:
-        tables |= getattr(engine, stage)(problem, tables).tables
+    with compiled_once():
+        problem = LinkingProblem(engine.prepare(_observations(settings), settings), _test_orbit(), settings)
+        for stage in STAGES:
+            tables |= getattr(engine, stage)(problem, tables).tables
     return time.perf_counter() - started
 
 

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from tasks.engines.errors import EngineMissingError
 from tasks.engines.upstream_process import found_upstream
@@ -56,7 +55,8 @@ def engine_findings(thor_python: Path | None) -> list[Finding]:
     """Load the engines, and say what they have."""
     try:
         # 3 s of numerics that no other verb needs.
-        from tasks.engines.builtin.astrodynamics import assist, two_body  # noqa: PLC0415
+        from tasks.engines.builtin import kernels  # noqa: PLC0415
+        from tasks.engines.builtin.astrodynamics import assist  # noqa: PLC0415
         from tasks.engines.registry import engine_by_name  # noqa: PLC0415
 
         builtin = engine_by_name("builtin")
@@ -71,11 +71,10 @@ def engine_findings(thor_python: Path | None) -> list[Finding]:
             "force model assist is not installed (extra 'nbody'); the default, the engine's own n-body, needs nothing"
         )
     )
-    kernel: Any = two_body.stumpff  # any one: numba keeps each module's kernels in the same way
     findings = [ok(ENGINE, f"{builtin.name} {builtin.version}"), ok(ENGINE, extra)]
     if thor_python is not None:
         findings.append(_upstream_finding(thor_python))
-    return [*findings, kernel_cache_finding(Path(kernel.stats.cache_path))]
+    return [*findings, kernel_cache_finding(kernels.folder())]
 
 
 def _upstream_finding(thor_python: Path) -> Finding:
@@ -90,8 +89,8 @@ def _upstream_finding(thor_python: Path) -> Finding:
 
 
 def kernel_cache_finding(cache: Path) -> Finding:
-    """Judge the directory in which numba keeps one module's kernels; the others lie beside it."""
-    compiled = len(list(cache.glob("*.nbi"))) if cache.exists() else 0
+    """Judge the directory in which numba keeps the kernels."""
+    compiled = len(list(cache.rglob("*.nbi"))) if cache.exists() else 0
     if not os.access(cache if cache.exists() else cache.parent, os.W_OK):
         return warning(
             KERNELS,
