@@ -122,7 +122,7 @@ class IdleHint:
         return (
             f"No worker has taken a task of job {job_id} for {HINT_SECONDS:g} s. If none runs: python -m workers "
             f"--bucket {bucket} --queue URL. If some do, the messages may be lost or dead: python -m flows.repair "
-            f"{job_id} --bucket {bucket} rings again (always safe), python -m flows.doctor looks at the queue, "
+            f"{job_id} --bucket {bucket} enqueues them again (always safe), python -m flows.doctor looks at the queue, "
             "python -m flows.drain_dead at its dead messages."
         )
 

@@ -25,5 +25,5 @@ def worker_environment(n_workers: int | None, **changes: str) -> dict[str, str]:
     the environment says otherwise.
     """
     share = 1 if not n_workers else max(1, (os.cpu_count() or 1) // n_workers)
-    threads = dict.fromkeys(LIBRARIES, "1") | {DASK: os.environ.get(DASK, str(share))}
-    return environment_with(**(threads | changes))
+    present = environment_with()
+    return present | dict.fromkeys(LIBRARIES, "1") | {DASK: present.get(DASK, str(share))} | changes

@@ -62,7 +62,7 @@ class ChildKeeper:
             return None
         self._child.listen()
         if self._child.is_dead:
-            self._bury_dead(self._child)
+            self._reap_dead(self._child)
             return None
         if not self._child.is_ready:
             if time.monotonic() - self._started_at > START_SECONDS:
@@ -97,7 +97,7 @@ class ChildKeeper:
         logger.info(why, *values)
         self.close()
 
-    def _bury_dead(self, child: ChildProcess) -> None:
+    def _reap_dead(self, child: ChildProcess) -> None:
         if not child.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:

@@ -33,7 +33,7 @@ class Ack:
 
 
 @dataclass(frozen=True)
-class Bury:
+class DeadLetter:
     """No worker can serve the message: to the dead queue, for a person to look at."""
 
     reason: str
@@ -68,14 +68,14 @@ class Begin:
     """The task is ours to try, once the claim is written."""
 
 
-Disposition = Ack | Bury | LookAgain | LeaveToOthers | Fail | Begin
+Disposition = Ack | DeadLetter | LookAgain | LeaveToOthers | Fail | Begin
 
 
-def foreign_bucket(message: TaskMessage, bucket_url: str) -> Bury | None:
+def foreign_bucket(message: TaskMessage, bucket_url: str) -> DeadLetter | None:
     """Refuse a message whose task lies in another bucket than the worker's own. `gs://name` may be called `name`."""
     if message.bucket in {bucket_url, bucket_url.removeprefix("gs://")}:
         return None
-    return Bury(
+    return DeadLetter(
         f"The message names bucket {message.bucket!r}; this worker serves {bucket_url!r} only. "
         "Submit to the queue of that bucket's workers, or start workers with that --bucket."
     )
@@ -182,8 +182,8 @@ class AskedToLeave:
 
 Ending = ChildSucceeded | ChildFailed | ChildReleased | ChildDied | JobCancelled | TaskCancelled | Fenced | AskedToLeave
 
-MessageAct = Literal["ack", "release", "delay"]
-"""ack: gone for good. release: back to the work queue at once. delay: back after one delay."""
+MessageAct = Literal["ack", "requeue", "delay"]
+"""ack: gone for good. requeue: back to the work queue at once. delay: back after one delay."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def settlement(ending: Ending, counters: Counters) -> Settlement:
     if isinstance(event, Succeeded | Failed):
         return Settlement(event, "ack")
     # After `Fenced` the new owner has a message of its own; ours is looked at again rather than trusted to be spare.
-    return Settlement(event, "delay" if isinstance(ending, ChildReleased) else "release")
+    return Settlement(event, "delay" if isinstance(ending, ChildReleased) else "requeue")
 
 
 def ending_word(event: Succeeded | Failed | Released | None) -> str:

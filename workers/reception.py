@@ -13,7 +13,7 @@ from tasks.jobs.status_file import StatusFile, read_status_file
 from tasks.records.assignment import Assignment
 from tasks.records.message import TaskMessage
 from tasks.records.status import Failed, LeftToOthers
-from workers.disposition import Ack, Begin, Bury, Fail, LeaveToOthers, LookAgain, begin_or_leave, disposition
+from workers.disposition import Ack, Begin, DeadLetter, Fail, LeaveToOthers, LookAgain, begin_or_leave, disposition
 from workers.engines_here import EnginesHere
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class ClaimedTask:
     assignment: Assignment
 
 
-Verdict = Ack | Bury | LookAgain | LeaveToOthers | ClaimedTask
+Verdict = Ack | DeadLetter | LookAgain | LeaveToOthers | ClaimedTask
 
 
 def look_and_claim(
@@ -69,9 +69,11 @@ def _look_once(
         file = read_status_file(bucket, layout)
     except ObjectNotFoundError:
         bucket.require_there()  # where the bucket itself is missing, every task would look deleted
-        return Bury(f"There is no {layout.status!r} in {bucket.url!r}: the job was deleted, or never submitted there.")
+        return DeadLetter(
+            f"There is no {layout.status!r} in {bucket.url!r}: the job was deleted, or never submitted there."
+        )
     except TaskMessageError as error:
-        return Bury(str(error))
+        return DeadLetter(str(error))
     decision = disposition(
         file.status,
         generation=file.generation,

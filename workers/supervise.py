@@ -34,9 +34,9 @@ from workers.child_process import ChildProcess
 from workers.disposition import (
     Ack,
     AskedToLeave,
-    Bury,
     ChildReleased,
     ChildSucceeded,
+    DeadLetter,
     Ending,
     LeaveToOthers,
     LookAgain,
@@ -99,7 +99,7 @@ class Supervisor:
         self._shutdown = shutdown
         self._engines = EnginesHere(habits.thor_python)
         self._wake_up = WakeUp()
-        self._bucket_thread = BucketThread(on_done=self._wake_up.ring)
+        self._bucket_thread = BucketThread(on_done=self._wake_up.wake)
         self._keeper = ChildKeeper(
             command=habits.child_command, tasks_per_child=habits.tasks_per_child, pass_on=habits.pass_on
         )
@@ -181,18 +181,18 @@ class Supervisor:
     def _receive(self, delivery: Delivery, child: ChildProcess) -> bool:
         """Do with one message what its body tells before the bucket is asked; return whether it was for this worker."""
         if self._shutdown.is_requested:
-            self._consumer.release(delivery)
+            self._consumer.requeue(delivery)
             return True
         try:
             message = message_from_bytes(delivery.body)
         except TaskMessageError as error:
-            self._bury(delivery, str(error))
+            self._dead_letter(delivery, str(error))
             return True
         with about(job_id=message.job_id, task_id=message.task_id):
             refusal = foreign_bucket(message, self._bucket.url)
             if refusal is None:
                 return self._look(delivery, message, child)
-            self._bury(delivery, refusal.reason)
+            self._dead_letter(delivery, refusal.reason)
             return True
 
     def _look(self, delivery: Delivery, message: TaskMessage, child: ChildProcess) -> bool:
@@ -216,8 +216,8 @@ class Supervisor:
             case Ack():
                 self._consumer.ack(delivery)
                 logger.info("Acked a message of a task that is done.")
-            case Bury(reason):
-                self._bury(delivery, reason)
+            case DeadLetter(reason):
+                self._dead_letter(delivery, reason)
             case LookAgain(generation):
                 self._consumer.delay(delivery, {**headers, SEEN_GENERATION_HEADER: generation})
                 logger.info("The task is at work elsewhere: looking again after one delay.")
@@ -244,7 +244,7 @@ class Supervisor:
             self._metrics.attempt_ended(ending_word(settled.event))
         else:
             self._metrics.attempt_ended("lost")
-            act = "release"
+            act = "requeue"
         self._let_go(delivery, act)
 
     def _computed(self, task: ClaimedTask, child: ChildProcess) -> tuple[Ending, Renewed]:
@@ -290,15 +290,15 @@ class Supervisor:
         match act:
             case "ack":
                 is_done = self._consumer.ack(delivery)
-            case "release":
-                is_done = self._consumer.release(delivery)
+            case "requeue":
+                is_done = self._consumer.requeue(delivery)
             case "delay":
                 is_done = self._consumer.delay(delivery, _own_headers(delivery))
         if not is_done:
             logger.info("The message's connection is gone: it comes back by itself and is judged by the bucket.")
 
-    def _bury(self, delivery: Delivery, reason: str) -> None:
-        if self._consumer.bury(delivery, reason):
+    def _dead_letter(self, delivery: Delivery, reason: str) -> None:
+        if self._consumer.dead_letter(delivery, reason):
             logger.warning("Sent a message to the dead queue, its task will not be done: %s", reason)
         else:
             logger.info("A message for the dead queue comes back by itself, its connection is gone: %s", reason)
@@ -337,7 +337,7 @@ class Supervisor:
             self._consumer.stop()  # after a reconnection another message would come: not before this one is done
         stray = self._consumer.wait(0.0)
         if stray is not None:
-            self._consumer.release(stray)
+            self._consumer.requeue(stray)
             self._consumer.stop()
 
 

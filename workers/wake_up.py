@@ -19,7 +19,7 @@ class WakeUp:
         """For `signal.set_wakeup_fd`."""
         return self._far.fileno()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """End the wait under way, or the next one. From any thread."""
         with contextlib.suppress(BlockingIOError):  # full: it rings already
             self._far.send(b"\0")

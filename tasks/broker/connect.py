@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tasks.broker.consumer import RabbitConsumer
-from tasks.broker.link import BrokerAddress
 from tasks.broker.protocol import Consumer, Publisher
 from tasks.broker.publisher import RabbitPublisher
+from tasks.broker.session import BrokerAddress
 from tasks.broker.sqlite import SqliteConsumer, SqlitePublisher
 from tasks.broker.urls import SQLITE_SCHEME, scheme_of, sqlite_path
 

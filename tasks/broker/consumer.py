@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from tasks.broker.link import BrokerAddress, Link, LinkLostError, Loop, SteadyLink
-from tasks.broker.outbox import Outbox
+from tasks.broker.confirms import Confirms
 from tasks.broker.protocol import REASON_HEADER, Delivery, Headers, OutgoingMessage
+from tasks.broker.session import BrokerAddress, Loop, Session, SessionLostError, SteadySession
 from tasks.broker.topology import DEAD_QUEUE, DELAY_QUEUE, WORK_QUEUE, declarations, headers_from_properties
 
 logger = logging.getLogger(__name__)
@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS: Final = 30
 """A worker that is frozen or cut off is given up after two to three of these; one that was killed, at once."""
 MOVE_SECONDS: Final = 10.0
-"""How long `delay` and `bury` wait for the copy's confirm. What takes longer is finished by later calls of `wait`."""
+"""How long `delay` and `dead_letter` wait for a confirm. What takes longer is finished by later calls of `wait`."""
 
 
 class _Handle(NamedTuple):
-    link: Link
+    session: Session
     tag: int
 
 
@@ -33,8 +33,8 @@ class _Move:
     queue: str
     copy: OutgoingMessage
     delay_ms: int | None
-    #: The link on which the copy was sent; None: on none yet. A copy sent on a lost link is sent again.
-    sent_on: Link | None = None
+    #: The session on which the copy was sent; None: on none yet. A copy sent on a lost session is sent again.
+    sent_on: Session | None = None
 
 
 class RabbitConsumer:
@@ -49,22 +49,22 @@ class RabbitConsumer:
         self._arguments = {"x-priority": priority} if priority else {}
         self._parameters = address.parameters(role="worker", heartbeat_seconds=HEARTBEAT_SECONDS)
         self._loop = Loop()  # after what may raise: it holds sockets
-        self._inbound = SteadyLink(
+        self._inbound = SteadySession(
             self._open_inbound, address.shown, "tasks that are not acked come back to the queue; trying again"
         )
-        self._outbound = SteadyLink(
+        self._outbound = SteadySession(
             self._open_outbound, address.shown, "a task can't be moved to another queue yet; trying again"
         )
-        self._outbox = Outbox(self._loop.stir)
+        self._confirms = Confirms(self._loop.stir)
         self._is_wanted = False
-        self._consuming: tuple[Link, str] | None = None
+        self._consuming: tuple[Session, str] | None = None
         self._inbox: deque[Delivery] = deque()
         self._move: _Move | None = None
 
     @property
     def is_connected(self) -> bool:
         """Whether the queue can be reached at this moment, as far as known."""
-        return self._inbound.ready_link is not None
+        return self._inbound.ready_session is not None
 
     def start(self) -> None:
         """Ask for deliveries, now or as soon as there is a connection."""
@@ -73,13 +73,13 @@ class RabbitConsumer:
     def stop(self) -> None:
         """Ask for no more; a delivery that is already here and unseen goes back to the queue."""
         self._is_wanted = False
-        link = self._inbound.ready_link
-        if self._consuming is not None and self._consuming[0] is link:
+        session = self._inbound.ready_session
+        if self._consuming is not None and self._consuming[0] is session:
             # pika itself gives back what still arrives before the broker knows.
-            link.channel.basic_cancel(self._consuming[1])
+            session.channel.basic_cancel(self._consuming[1])
         self._consuming = None
         while self._inbox:
-            self.release(self._inbox.popleft())
+            self.requeue(self._inbox.popleft())
         self._loop.run(0)
 
     def wait(self, seconds: float) -> Delivery | None:
@@ -91,13 +91,13 @@ class RabbitConsumer:
 
     def is_current(self, delivery: Delivery) -> bool:
         """Whether the delivery can still be acked: its connection is the present one."""
-        return _handle(delivery).link is self._inbound.ready_link
+        return _handle(delivery).session is self._inbound.ready_session
 
     def ack(self, delivery: Delivery) -> bool:
         """Remove the message for good. False: the connection is gone and the message comes back."""
         return self._answer(delivery, lambda channel, tag: channel.basic_ack(tag))
 
-    def release(self, delivery: Delivery) -> bool:
+    def requeue(self, delivery: Delivery) -> bool:
         """Give the message back to the work queue at once."""
         return self._answer(delivery, lambda channel, tag: channel.basic_nack(tag, requeue=True))
 
@@ -110,7 +110,7 @@ class RabbitConsumer:
         copy = OutgoingMessage(delivery.body, headers)
         return self._start_move(_Move(delivery, DELAY_QUEUE, copy, self._delay_ms))
 
-    def bury(self, delivery: Delivery, reason: str) -> bool:
+    def dead_letter(self, delivery: Delivery, reason: str) -> bool:
         """Store a copy in the dead queue with the reason, then ack. False means what it does for `delay`."""
         copy = OutgoingMessage(delivery.body, {**delivery.headers, REASON_HEADER: reason})
         return self._start_move(_Move(delivery, DEAD_QUEUE, copy, None))
@@ -139,31 +139,33 @@ class RabbitConsumer:
         return min(pauses)
 
     def _step(self) -> None:
-        link = self._inbound.step()
+        session = self._inbound.step()
         while self._inbox and not self.is_current(self._inbox[0]):
             self._inbox.popleft()
-        if link is not None and self._is_wanted and (self._consuming is None or self._consuming[0] is not link):
-            self._consume(link)
+        if session is not None and self._is_wanted and (self._consuming is None or self._consuming[0] is not session):
+            self._consume(session)
         if self._move is not None:
             self._continue_move(self._move)
 
-    def _consume(self, link: Link) -> None:
+    def _consume(self, session: Session) -> None:
         def on_message(_: Any, method: Any, properties: Any, body: bytes) -> None:
-            self._inbox.append(Delivery(body, headers_from_properties(properties), _Handle(link, method.delivery_tag)))
+            self._inbox.append(
+                Delivery(body, headers_from_properties(properties), _Handle(session, method.delivery_tag))
+            )
             self._loop.stir()
 
         def ask(channel: Any, done: Callable[..., None]) -> None:
             tag = channel.basic_consume(WORK_QUEUE, on_message, arguments=self._arguments, callback=done)
-            self._consuming = (link, tag)
+            self._consuming = (session, tag)
 
-        link.request(f"consume from queue {WORK_QUEUE}", ask, lambda *_: None)
+        session.request(f"consume from queue {WORK_QUEUE}", ask, lambda *_: None)
 
     def _answer(self, delivery: Delivery, send: Callable[[Any, int], None]) -> bool:
         self._loop.run(0)  # the broker may have closed the channel since
         if not self.is_current(delivery):
             return False
         handle = _handle(delivery)
-        send(handle.link.channel, handle.tag)
+        send(handle.session.channel, handle.tag)
         self._loop.run(0)
         return True
 
@@ -179,28 +181,28 @@ class RabbitConsumer:
         if not self.is_current(move.delivery):
             self._move = None
             return
-        link = self._outbound.step()
-        if link is None:
+        session = self._outbound.step()
+        if session is None:
             return
-        if move.sent_on is not link:
-            move.sent_on = link
-            self._outbox.send(link.channel, move.queue, move.copy, delay_ms=move.delay_ms)
-        elif self._outbox.has_failed:
-            # The queue was deleted or is not able to take it: a new link declares the queues again.
-            link.lose(LinkLostError(f"queue {move.queue} did not take a message"))
-        elif not self._outbox.unconfirmed:
+        if move.sent_on is not session:
+            move.sent_on = session
+            self._confirms.send(session.channel, move.queue, move.copy, delay_ms=move.delay_ms)
+        elif self._confirms.has_failed:
+            # The queue was deleted or is not able to take it: a new session declares the queues again.
+            session.lose(SessionLostError(f"queue {move.queue} did not take a message"))
+        elif not self._confirms.unconfirmed:
             self._move = None
             self._answer(move.delivery, lambda channel, tag: channel.basic_ack(tag))
 
-    def _open_inbound(self) -> Link:
+    def _open_inbound(self) -> Session:
         def one_at_a_time(channel: Any, done: Callable[..., None]) -> None:
             channel.basic_qos(prefetch_count=1, callback=done)
 
-        return Link(self._loop, self._parameters, [*declarations(), ("take one task at a time", one_at_a_time)])
+        return Session(self._loop, self._parameters, [*declarations(), ("take one task at a time", one_at_a_time)])
 
-    def _open_outbound(self) -> Link:
-        self._outbox = Outbox(self._loop.stir)
-        return Link(self._loop, self._parameters, [*declarations(), self._outbox.setup()])
+    def _open_outbound(self) -> Session:
+        self._confirms = Confirms(self._loop.stir)
+        return Session(self._loop, self._parameters, [*declarations(), self._confirms.setup()])
 
 
 def _handle(delivery: Delivery) -> _Handle:

@@ -101,7 +101,7 @@ class Consumer(Protocol):
     def wait(self, seconds: float) -> Delivery | None:
         """Serve the connection for at most `seconds`; return a delivery as soon as there is one.
 
-        Until it has been acked, delayed or buried, or its connection is lost, no further delivery comes.
+        Until it has been acked, delayed or dead-lettered, or its connection is lost, no further delivery comes.
         """
         ...
 
@@ -121,11 +121,11 @@ class Consumer(Protocol):
         """
         ...
 
-    def bury(self, delivery: Delivery, reason: str) -> bool:
+    def dead_letter(self, delivery: Delivery, reason: str) -> bool:
         """Store a copy in the dead queue with the reason, then ack. False means what it does for `delay`."""
         ...
 
-    def release(self, delivery: Delivery) -> bool:
+    def requeue(self, delivery: Delivery) -> bool:
         """Give the message back to the work queue at once."""
         ...
 

@@ -7,9 +7,17 @@ from typing import Any, Final
 
 from pika.spec import Basic
 
-from tasks.broker.link import CONNECT_SECONDS, REQUEST_SECONDS, BrokerAddress, Link, LinkLostError, Loop, reason_text
-from tasks.broker.outbox import Outbox
+from tasks.broker.confirms import Confirms
 from tasks.broker.protocol import Delivery, OutgoingMessage, QueueDepth
+from tasks.broker.session import (
+    CONNECT_SECONDS,
+    REQUEST_SECONDS,
+    BrokerAddress,
+    Loop,
+    Session,
+    SessionLostError,
+    reason_text,
+)
 from tasks.broker.topology import (
     DEAD_QUEUE,
     DELAY_QUEUE,
@@ -25,7 +33,7 @@ WINDOW: Final = 1000
 CONFIRM_SECONDS: Final = 30.0
 """Without any confirm for so long the broker is gone, or holds publishers back."""
 IDLE_SECONDS: Final = 30.0
-"""A link that lay unused for longer is opened anew: nobody served it, and a firewall may have forgotten it."""
+"""A session that lay unused for longer is opened anew: nobody served it, and a firewall may have forgotten it."""
 _SETUP_SECONDS: Final = CONNECT_SECONDS + 5 * REQUEST_SECONDS
 
 
@@ -34,11 +42,11 @@ class RabbitPublisher:
 
     def __init__(self, address: BrokerAddress) -> None:
         self._address = address
-        # Between calls nobody serves the link, so it has no heartbeat; every call has deadlines of its own instead.
+        # Between calls nobody serves the session, so it has no heartbeat; every call has deadlines of its own instead.
         self._parameters = address.parameters(role="client", heartbeat_seconds=0)
         self._loop = Loop()
-        self._link: Link | None = None
-        self._outbox = Outbox(self._loop.stir)
+        self._session: Session | None = None
+        self._confirms = Confirms(self._loop.stir)
         self._last_use = 0.0
         self._taken = 0
         self._on_empty: Callable[..., None] = lambda *_: None
@@ -53,19 +61,19 @@ class RabbitPublisher:
         MessageNotPublishedError
             If a message was refused or not confirmed in time: any of them may have arrived or arrive later.
         """
-        link = self._ready_link()
-        outbox = self._outbox
+        session = self._ready_session()
+        confirms = self._confirms
         waiting = deque(messages)
-        while (waiting or outbox.unconfirmed) and not outbox.has_failed:
-            while waiting and outbox.unconfirmed < WINDOW:
-                outbox.send(link.channel, WORK_QUEUE, waiting.popleft())
-            before = outbox.unconfirmed
-            self._loop.run_until(lambda: self._has_moved(link, before), CONFIRM_SECONDS)  # noqa: B023
-            if link.lost is not None or outbox.unconfirmed == before:
+        while (waiting or confirms.unconfirmed) and not confirms.has_failed:
+            while waiting and confirms.unconfirmed < WINDOW:
+                confirms.send(session.channel, WORK_QUEUE, waiting.popleft())
+            before = confirms.unconfirmed
+            self._loop.run_until(lambda: self._has_moved(session, before), CONFIRM_SECONDS)  # noqa: B023
+            if session.lost is not None or confirms.unconfirmed == before:
                 break
-        left = len(waiting) + outbox.unconfirmed
-        if left or outbox.has_failed:
-            raise self._not_published(link, left, len(messages))
+        left = len(waiting) + confirms.unconfirmed
+        if left or confirms.has_failed:
+            raise self._not_published(session, left, len(messages))
 
     def depth(self) -> QueueDepth:
         """Return how many messages lie where; RabbitMQ does not tell unacked ones (-1).
@@ -83,12 +91,12 @@ class RabbitPublisher:
         """Receive up to `limit` messages of the dead queue. Raises `BrokerUnavailableError`."""
         taken: list[Delivery] = []
         while len(taken) < limit:
-            link = self._ready_link()
-            answer = self._ask(link, f"take a message of {DEAD_QUEUE}", self._get_dead)
+            session = self._ready_session()
+            answer = self._ask(session, f"take a message of {DEAD_QUEUE}", self._get_dead)
             if len(answer) == 1:  # Basic.GetEmpty alone
                 break
             _, method, properties, body = answer
-            taken.append(Delivery(body, headers_from_properties(properties), (link, method.delivery_tag)))
+            taken.append(Delivery(body, headers_from_properties(properties), (session, method.delivery_tag)))
             self._taken += 1
         return taken
 
@@ -100,99 +108,99 @@ class RabbitPublisher:
         BrokerUnavailableError
             If the connection that it was taken on is gone: it is in the dead queue again.
         """
-        link, tag = _handle(delivery)
+        session, tag = _handle(delivery)
         self._loop.run(0)
-        if link is not self._link or not link.is_ready:
+        if session is not self._session or not session.is_ready:
             raise BrokerUnavailableError(
                 f"Cannot remove a dead message from {self._address.shown}: the connection that it was taken on is "
                 "gone, so it lies in the dead queue again. Run the command again."
             )
-        link.channel.basic_ack(tag)
+        session.channel.basic_ack(tag)
         self._taken -= 1
         self._loop.run(0)
         self._last_use = time.monotonic()
 
     def close(self) -> None:
         """Leave. Messages taken and not acked go back."""
-        self._drop_link()
+        self._drop_session()
         self._loop.close()
 
     def _count(self, queue: str) -> int:
         def ask(channel: Any, done: Callable[..., None]) -> None:
             channel.queue_declare(queue, passive=True, callback=done)
 
-        (answer,) = self._ask(self._ready_link(), f"count the messages of {queue}", ask)
+        (answer,) = self._ask(self._ready_session(), f"count the messages of {queue}", ask)
         return int(answer.method.message_count)
 
-    def _ask(self, link: Link, words: str, ask: ChannelRequest) -> tuple[Any, ...]:
+    def _ask(self, session: Session, words: str, ask: ChannelRequest) -> tuple[Any, ...]:
         """Return the broker's answer, or raise `BrokerUnavailableError`."""
         answers: list[tuple[Any, ...]] = []
-        link.request(words, ask, lambda *answer: answers.append(answer))
-        self._loop.run_until(lambda: bool(answers) or link.lost is not None, 2 * REQUEST_SECONDS)
+        session.request(words, ask, lambda *answer: answers.append(answer))
+        self._loop.run_until(lambda: bool(answers) or session.lost is not None, 2 * REQUEST_SECONDS)
         self._last_use = time.monotonic()
         if not answers:
-            self._drop_link()
-            raise BrokerUnavailableError(f"Cannot {words} on {self._address.shown}: {reason_text(link.lost)}.")
+            self._drop_session()
+            raise BrokerUnavailableError(f"Cannot {words} on {self._address.shown}: {reason_text(session.lost)}.")
         return answers[0]
 
     def _get_dead(self, channel: Any, done: Callable[..., None]) -> None:
         """Ask for one dead message: the answer is GetEmpty alone, or channel, method, properties, body."""
-        self._on_empty = done  # pika reports "empty" apart from the message: see `_open_link`
+        self._on_empty = done  # pika reports "empty" apart from the message: see `_open_session`
         channel.basic_get(DEAD_QUEUE, done)
 
-    def _ready_link(self) -> Link:
-        """Return a link that was ready a moment ago; raise `BrokerUnavailableError` if there can't be one."""
-        if self._link is not None:
+    def _ready_session(self) -> Session:
+        """Return a session that was ready a moment ago; raise `BrokerUnavailableError` if there can't be one."""
+        if self._session is not None:
             self._loop.run(0)
             is_idle = time.monotonic() - self._last_use > IDLE_SECONDS and not self._taken
-            if is_idle or not self._link.is_ready or self._outbox.has_failed or self._outbox.unconfirmed:
-                self._drop_link()
+            if is_idle or not self._session.is_ready or self._confirms.has_failed or self._confirms.unconfirmed:
+                self._drop_session()
         self._last_use = time.monotonic()
-        if self._link is None:
-            self._link = self._open_link()
-        return self._link
+        if self._session is None:
+            self._session = self._open_session()
+        return self._session
 
-    def _open_link(self) -> Link:
-        self._outbox = Outbox(self._loop.stir)
-        link = Link(self._loop, self._parameters, [*declarations(), self._outbox.setup()])
-        self._loop.run_until(lambda: link.is_ready or link.lost is not None, _SETUP_SECONDS)
-        if not link.is_ready:
-            why = reason_text(link.lost or LinkLostError(f"not ready within {_SETUP_SECONDS:g} s"))
-            link.close()
+    def _open_session(self) -> Session:
+        self._confirms = Confirms(self._loop.stir)
+        session = Session(self._loop, self._parameters, [*declarations(), self._confirms.setup()])
+        self._loop.run_until(lambda: session.is_ready or session.lost is not None, _SETUP_SECONDS)
+        if not session.is_ready:
+            why = reason_text(session.lost or SessionLostError(f"not ready within {_SETUP_SECONDS:g} s"))
+            session.close()
             raise BrokerUnavailableError(
                 f"Cannot reach the queue {self._address.shown}: {why}. Check that RabbitMQ runs there and that user "
                 "and virtual host are right; `python -m flows.doctor` tells more."
             )
-        link.channel.add_callback(lambda frame: self._on_empty(frame), [Basic.GetEmpty], one_shot=False)  # noqa: PLW0108 - as it is then
-        return link
+        session.channel.add_callback(lambda frame: self._on_empty(frame), [Basic.GetEmpty], one_shot=False)  # noqa: PLW0108 - as it is then
+        return session
 
-    def _drop_link(self) -> None:
-        if self._link is not None:
-            self._link.close()
-        self._link = None
+    def _drop_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._session = None
         self._taken = 0
 
-    def _has_moved(self, link: Link, before: int) -> bool:
-        return self._outbox.unconfirmed < before or self._outbox.has_failed or link.lost is not None
+    def _has_moved(self, session: Session, before: int) -> bool:
+        return self._confirms.unconfirmed < before or self._confirms.has_failed or session.lost is not None
 
-    def _not_published(self, link: Link, left: int, total: int) -> MessageNotPublishedError:
-        if self._outbox.unroutable:
-            why = f"{self._outbox.unroutable} came back, because there is no queue {WORK_QUEUE}"
-        elif self._outbox.refused:
-            why = f"the broker refused {self._outbox.refused}"
-        elif link.lost is not None:
-            why = f"the connection was lost ({reason_text(link.lost)})"
-        elif link.is_blocked:
+    def _not_published(self, session: Session, left: int, total: int) -> MessageNotPublishedError:
+        if self._confirms.unroutable:
+            why = f"{self._confirms.unroutable} came back, because there is no queue {WORK_QUEUE}"
+        elif self._confirms.refused:
+            why = f"the broker refused {self._confirms.refused}"
+        elif session.lost is not None:
+            why = f"the connection was lost ({reason_text(session.lost)})"
+        elif session.is_blocked:
             why = f"none was confirmed for {CONFIRM_SECONDS:g} s; the broker has a memory or disk alarm"
         else:
             why = f"none was confirmed for {CONFIRM_SECONDS:g} s"
-        self._drop_link()
+        self._drop_session()
         return MessageNotPublishedError(
             f"Cannot publish to {self._address.shown}: {left} of {total} messages are not known to be stored: {why}. "
             "They may still arrive. Publish them again: a message that is there twice does no harm."
         )
 
 
-def _handle(delivery: Delivery) -> tuple[Link, int]:
+def _handle(delivery: Delivery) -> tuple[Session, int]:
     handle: Any = delivery.handle
     return handle  # type: ignore[no-any-return]

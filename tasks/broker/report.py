@@ -10,7 +10,15 @@ from typing import Any, Final, Self
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
-from tasks.broker.link import CONNECT_SECONDS, REQUEST_SECONDS, BrokerAddress, Link, LinkLostError, Loop, reason_text
+from tasks.broker.session import (
+    CONNECT_SECONDS,
+    REQUEST_SECONDS,
+    BrokerAddress,
+    Loop,
+    Session,
+    SessionLostError,
+    reason_text,
+)
 from tasks.broker.sqlite_file import QueueFile
 from tasks.broker.topology import QUEUE_ARGUMENTS, ChannelRequest, declarations
 from tasks.broker.urls import SQLITE_SCHEME, scheme_of, sqlite_path
@@ -47,15 +55,15 @@ def broker_report(url: str, *, ca_file: Path | None = None) -> list[Finding]:
         return [_file_finding(sqlite_path(url))]
     with _Probe(BrokerAddress(url, ca_file)) as probe:
         try:
-            link = probe.open_link()
+            session = probe.open_session()
         except BrokerUnavailableError as error:
             return [problem("broker", str(error), "Start RabbitMQ, or correct THOR_QUEUE.")]
-        properties = link.server_properties
+        properties = session.server_properties
         version = _text(properties.get("version"))
         product = _text(properties.get("product"))
         findings = [ok("broker", f"{product} {version} at {probe.shown}")]
         findings.append(ack_timeout_finding(version))
-        findings.append(probe.alarm_finding(link))
+        findings.append(probe.alarm_finding(session))
         findings.extend(probe.queue_finding(name) for name in QUEUE_ARGUMENTS)
         return findings
 
@@ -95,7 +103,7 @@ def recreate_broken_queues(url: str, *, ca_file: Path | None = None) -> list[str
         for name in broken:
             probe.delete_queue(name)
         if broken:
-            probe.open_link(declarations()).close()
+            probe.open_session(declarations()).close()
         return broken
 
 
@@ -106,33 +114,33 @@ class _Probe:
         self.shown = address.shown
         self._parameters = address.parameters(role="doctor", heartbeat_seconds=0)
         self._loop = Loop()
-        self._links: list[Link] = []
+        self._sessions: list[Session] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for link in self._links:
-            link.close()
+        for session in self._sessions:
+            session.close()
         self._loop.close()
 
-    def open_link(self, setup: list[tuple[str, ChannelRequest]] | None = None) -> Link:
-        """Return a ready link, or raise `BrokerUnavailableError`."""
+    def open_session(self, setup: list[tuple[str, ChannelRequest]] | None = None) -> Session:
+        """Return a ready session, or raise `BrokerUnavailableError`."""
         requests = setup or []
-        link = Link(self._loop, self._parameters, requests)
-        self._links.append(link)
+        session = Session(self._loop, self._parameters, requests)
+        self._sessions.append(session)
         deadline = CONNECT_SECONDS + (1 + len(requests)) * REQUEST_SECONDS
-        self._loop.run_until(lambda: link.is_ready or link.lost is not None, deadline)
-        if not link.is_ready:
-            why = reason_text(link.lost or LinkLostError("not ready in time"))
+        self._loop.run_until(lambda: session.is_ready or session.lost is not None, deadline)
+        if not session.is_ready:
+            why = reason_text(session.lost or SessionLostError("not ready in time"))
             raise BrokerUnavailableError(f"Cannot reach the queue {self.shown}: {why}.")
-        return link
+        return session
 
-    def alarm_finding(self, link: Link) -> Finding:
+    def alarm_finding(self, session: Session) -> Finding:
         """Tell whether publishers are held back. The broker tells only those who publish: a message to nowhere."""
-        link.channel.basic_publish("", "thor.doctor", b"")
-        self._loop.run_until(lambda: link.is_blocked or link.lost is not None, _ALARM_SECONDS)
-        if link.is_blocked:
+        session.channel.basic_publish("", "thor.doctor", b"")
+        self._loop.run_until(lambda: session.is_blocked or session.lost is not None, _ALARM_SECONDS)
+        if session.is_blocked:
             return problem(
                 "alarm",
                 "RabbitMQ has a memory or disk alarm and takes no messages; workers go on with what they have",
@@ -172,16 +180,16 @@ class _Probe:
             ) from answer
 
     def _ask(self, words: str, ask: ChannelRequest) -> Any:
-        """Return the broker's answer or the reason why there is none, on a link of its own."""
+        """Return the broker's answer or the reason why there is none, on a session of its own."""
         try:
-            link = self.open_link()
+            session = self.open_session()
         except BrokerUnavailableError as error:
             return error
         answers: list[Any] = []
-        link.request(words, ask, lambda *answer: answers.append(answer[0]))
-        self._loop.run_until(lambda: bool(answers) or link.lost is not None, 2 * REQUEST_SECONDS)
-        why = link.lost
-        link.close()
+        session.request(words, ask, lambda *answer: answers.append(answer[0]))
+        self._loop.run_until(lambda: bool(answers) or session.lost is not None, 2 * REQUEST_SECONDS)
+        why = session.lost
+        session.close()
         return answers[0] if answers else why
 
 
@@ -216,7 +224,7 @@ def _requests() -> list[tuple[str, ChannelRequest]]:
 
 
 def _get(name: str, channel: Any, done: Callable[..., None]) -> None:
-    """Take a message; the link is closed afterwards, which gives it back."""
+    """Take a message; the session is closed afterwards, which gives it back."""
     channel.add_callback(done, [Basic.GetEmpty])
     channel.basic_get(name, done)
 

@@ -149,12 +149,12 @@ class SqliteConsumer:
         """Move the message with these headers to the delay queue, in one transaction."""
         return self._answer(delivery, lambda file, message_id: file.delay(message_id, headers, self._delay_ns))
 
-    def bury(self, delivery: Delivery, reason: str) -> bool:
+    def dead_letter(self, delivery: Delivery, reason: str) -> bool:
         """Move the message to the dead queue with the reason, in one transaction."""
         headers = {**delivery.headers, REASON_HEADER: reason}
-        return self._answer(delivery, lambda file, message_id: file.bury(message_id, headers))
+        return self._answer(delivery, lambda file, message_id: file.dead_letter(message_id, headers))
 
-    def release(self, delivery: Delivery) -> bool:
+    def requeue(self, delivery: Delivery) -> bool:
         """Give the message back to the work queue at once."""
         return self._answer(delivery, lambda file, message_id: file.give_back(message_id))
 

@@ -144,7 +144,7 @@ class QueueFile:
                 self._session_name(),
             )
 
-    def bury(self, message_id: int, headers: Headers) -> bool:
+    def dead_letter(self, message_id: int, headers: Headers) -> bool:
         """Move a message that this session holds to the dead queue."""
         with self._transaction():
             return self._changed(
@@ -161,7 +161,7 @@ class QueueFile:
             given = self._changed(
                 "update message set holder = null where id = ? and holder = ?", message_id, self._session_name()
             )
-            self._bury_worn_out()
+            self._dead_letter_worn_out()
             return given
 
     def reclaim(self) -> int:
@@ -222,10 +222,10 @@ class QueueFile:
     def _return_messages_of(self, holder: str) -> int:
         with self._transaction():
             returned = self._db.execute("update message set holder = null where holder = ?", (holder,)).rowcount
-            self._bury_worn_out()
+            self._dead_letter_worn_out()
             return returned
 
-    def _bury_worn_out(self) -> None:
+    def _dead_letter_worn_out(self) -> None:
         reason = f"came back more than {DELIVERY_LIMIT} times"
         self._db.execute(
             "update message set queue = 'dead', deliveries = 0, headers = json_set(headers, ?, ?) "

@@ -129,7 +129,7 @@ def test_a_released_message_comes_back_at_once_with_its_headers(queue):
     delivery = receive(consumer)
     consumer.stop()
 
-    assert consumer.release(delivery)
+    assert consumer.requeue(delivery)
 
     again = receive(queue.consumer())
     assert (again.body, again.headers) == (b"task", {"h": 1})
@@ -201,7 +201,7 @@ def test_a_buried_message_lies_in_the_dead_queue_with_the_reason(queue):
     publisher.publish([OutgoingMessage(b"not json", {"h": 1})])
     consumer = queue.consumer()
 
-    assert consumer.bury(receive(consumer), "not JSON")
+    assert consumer.dead_letter(receive(consumer), "not JSON")
 
     becomes(publisher, ready=0, dead=1)
     (dead,) = publisher.take_dead(10)
@@ -213,7 +213,7 @@ def test_dead_messages_that_are_not_acked_lie_in_the_dead_queue_again(queue):
     publisher = queue.publisher()
     publisher.publish(numbered(3))
     for _ in range(3):
-        assert consumer.bury(receive(consumer), "no status")
+        assert consumer.dead_letter(receive(consumer), "no status")
 
     taken = publisher.take_dead(2)
     assert [dead.body for dead in taken] == [b"0", b"1"]
@@ -228,7 +228,7 @@ def test_a_dead_message_cannot_be_acked_after_its_publisher_left(queue):
     consumer = queue.consumer()
     publisher = queue.publisher()
     publisher.publish(numbered(1))
-    assert consumer.bury(receive(consumer), "no status")
+    assert consumer.dead_letter(receive(consumer), "no status")
     (dead,) = publisher.take_dead(1)
     publisher.close()
     other = queue.publisher()
@@ -246,7 +246,7 @@ def test_a_message_that_comes_back_too_often_is_dead_and_not_lost(queue):
     while (delivery := consumer.wait(0.2)) is not None or publisher.depth().dead == 0:
         if delivery is not None:
             deliveries += 1
-            assert consumer.release(delivery)
+            assert consumer.requeue(delivery)
 
     assert deliveries == DELIVERY_LIMIT + 1
     assert DELIVERY_LIMIT >= 1000, "a task of many hours may be given back often: on spot machines, or by drain limits"
@@ -305,7 +305,7 @@ def test_depth_counts_what_lies_where(queue):
     publisher.publish(numbered(5))
     consumer = queue.consumer(delay_seconds=60)
     assert consumer.delay(receive(consumer), {})
-    assert consumer.bury(receive(consumer), "bad")
+    assert consumer.dead_letter(receive(consumer), "bad")
     held = receive(consumer)
 
     becomes(publisher, ready=2, delayed=1, dead=1)

@@ -8,8 +8,8 @@ import pika
 import pytest
 
 from tasks.broker import consumer as consumer_module
-from tasks.broker import link as link_module
 from tasks.broker import publisher as publisher_module
+from tasks.broker import session as session_module
 from tasks.broker.connect import open_consumer, open_publisher
 from tasks.broker.protocol import OutgoingMessage
 from tasks.broker.topology import DEAD_QUEUE, DELAY_QUEUE, QUEUE_ARGUMENTS, WORK_QUEUE
@@ -113,7 +113,7 @@ def pump_until_lost(consumer, held):
         assert time.monotonic() < end
         if stray is not None:
             assert not consumer.is_current(held)
-            consumer.release(stray)
+            consumer.requeue(stray)
 
 
 def test_what_a_frozen_broker_did_not_confirm_is_an_error_and_can_be_sent_again(rabbitmq, rabbitmq_queue, monkeypatch):
@@ -149,8 +149,8 @@ def test_a_reset_connection_gives_the_message_back_and_the_consumer_comes_back(p
         pump_until_lost(consumer, held)
         assert not consumer.ack(held)
         assert not consumer.delay(held, {})
-        assert not consumer.bury(held, "reason")
-        assert not consumer.release(held)
+        assert not consumer.dead_letter(held, "reason")
+        assert not consumer.requeue(held)
         assert sorted(receive_and_ack(consumer, 2)) == [b"0", b"1"]
 
 
@@ -359,7 +359,7 @@ def test_nobody_there_is_an_error_at_once():
         publisher.publish(numbered(1))
 
     publisher.close()
-    assert time.monotonic() - before < link_module.CONNECT_SECONDS
+    assert time.monotonic() - before < session_module.CONNECT_SECONDS
 
 
 def test_a_consumer_may_start_before_its_broker(rabbitmq, rabbitmq_url, proxy, proxied_url):

@@ -3,8 +3,8 @@
 import pika
 import pytest
 
-from tasks.broker.link import LinkLostError
 from tasks.broker.report import _Probe, ack_timeout_finding, broker_report, recreate_broken_queues
+from tasks.broker.session import SessionLostError
 from tasks.broker.topology import DEAD_QUEUE, DELAY_QUEUE, QUEUE_ARGUMENTS, WORK_QUEUE
 from tests.broker.test_rabbitmq_faults import memory_alarm
 from tests.services.processes import free_port
@@ -84,16 +84,16 @@ def test_a_connection_that_is_lost_while_a_queue_is_looked_at_has_no_queue_delet
     rabbitmq_url, rabbitmq_queue, monkeypatch
 ):
     rabbitmq_queue.publisher().publish(numbered(1))
-    opened, open_link = [], _Probe.open_link
+    opened, open_session = [], _Probe.open_session
 
     def lost_at_first(probe, setup=None):
-        link = open_link(probe, setup)
-        opened.append(link)
+        session = open_session(probe, setup)
+        opened.append(session)
         if len(opened) == 1:
-            link.loop.ioloop.call_later(0.0, lambda: link.lose(LinkLostError("it was reset")))
-        return link
+            session.loop.ioloop.call_later(0.0, lambda: session.lose(SessionLostError("it was reset")))
+        return session
 
-    monkeypatch.setattr(_Probe, "open_link", lost_at_first)
+    monkeypatch.setattr(_Probe, "open_session", lost_at_first)
 
     assert recreate_broken_queues(rabbitmq_url) == []
     assert receive_and_ack(rabbitmq_queue.consumer(), 1) == [b"0"]

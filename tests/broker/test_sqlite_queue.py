@@ -45,7 +45,7 @@ def work(url, ledger, seed, *, may_warn):
                 continue
             throw = dice.random()
             if throw < 0.05:
-                assert consumer.release(delivery)
+                assert consumer.requeue(delivery)
             elif throw < 0.1:
                 assert consumer.delay(delivery, {"delayed": 1})
             else:
@@ -299,7 +299,7 @@ def test_a_message_of_another_session_cannot_be_removed(tmp_path):
     assert not second.remove(taken.id)
     assert not second.give_back(taken.id)
     assert not second.delay(taken.id, {}, 0)
-    assert not second.bury(taken.id, {})
+    assert not second.dead_letter(taken.id, {})
     assert second.reclaim() == 0
 
     assert first.remove(taken.id)
@@ -315,7 +315,7 @@ def test_every_change_takes_the_write_lock_before_it_looks(tmp_path):
     file.publish(numbered(4))
     file.delay(file.take_work().id, {}, 0)
     file.give_back(file.take_work().id)
-    file.bury(file.take_work().id, {})
+    file.dead_letter(file.take_work().id, {})
     file.remove(file.take_work().id)
     file.close()
 

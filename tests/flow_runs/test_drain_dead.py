@@ -23,7 +23,7 @@ def job(place):
     with closing(SqliteConsumer(place.queue, delay_seconds=60)) as consumer:
         consumer.start()
         while (delivery := consumer.wait(0)) is not None:
-            consumer.bury(delivery, "Nobody serves it.")
+            consumer.dead_letter(delivery, "Nobody serves it.")
     return job
 
 

@@ -49,7 +49,7 @@ def test_the_dead_queue_that_is_drained_is_the_buckets_own(place, home):
     settings = Settings(home=home).with_bucket(place.bucket.url)
     with closing(open_consumer_from_settings(settings)) as consumer:
         consumer.start()
-        consumer.bury(consumer.wait(1.0), "tired of life")
+        consumer.dead_letter(consumer.wait(1.0), "tired of life")
 
     ended = run_command(drain_dead.main, *place.bucket_option)
 

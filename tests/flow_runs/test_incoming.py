@@ -3,7 +3,7 @@ from tasks.inputs.csv_text import csv_from_table
 from tasks.operations.find_jobs import find_jobs
 from tests.support.commands import run_command
 from tests.support.job_inputs import observations_of, orbits_of
-from tests.support.jobs import rung_for
+from tests.support.jobs import enqueued_for
 
 
 def test_the_command_submits_what_is_new_and_names_what_is_wrong(place):
@@ -21,7 +21,7 @@ def test_the_command_submits_what_is_new_and_names_what_is_wrong(place):
     ]
     assert "column 'obs_id' is missing" in ended.out
     assert (again.code, [arrival["outcome"] for arrival in again.json]) == (1, ["refused"])
-    assert rung_for(place.queue) == ["Hebe"]
+    assert enqueued_for(place.queue) == ["Hebe"]
     assert [job.job_id.startswith("night-") for job in find_jobs(place.bucket)] == [True]
 
 

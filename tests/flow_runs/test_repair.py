@@ -6,7 +6,7 @@ from flows.repair import main, repair
 from tasks.broker.topology import WORK_QUEUE
 from tasks.records.message import message_from_bytes
 from tests.support.commands import run_command
-from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, make_job, rung_for
+from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, enqueued_for, make_job
 from tests.support.queues import queue_under_test, receive
 
 
@@ -19,7 +19,7 @@ def test_the_command_says_how_many_messages_it_sent(place):
         0,
         "Job survey-07: 2 messages sent, one for each task that is not done (of 3).\n",
     )
-    assert rung_for(place.queue) == ["a", "b"]
+    assert enqueued_for(place.queue) == ["a", "b"]
 
 
 def test_all_jobs_are_repaired_with_one_command(place):
@@ -29,7 +29,7 @@ def test_all_jobs_are_repaired_with_one_command(place):
     ended = run_command(main, "--all", "--json", *place.options)
 
     assert {job["job_id"]: job["n_published"] for job in ended.json["jobs"]} == {"one": 1, "two": 1}
-    assert rung_for(place.queue) == ["a", "b"]
+    assert enqueued_for(place.queue) == ["a", "b"]
 
 
 def test_a_form_that_leaves_the_job_empty_repairs_every_job(place):
@@ -63,7 +63,7 @@ def test_wrong_input_ends_with_2(place, arguments):
     ended = run_command(main, *arguments, *place.options)
 
     assert (ended.code, ended.out) == (2, "")
-    assert rung_for(place.queue) == []
+    assert enqueued_for(place.queue) == []
 
 
 def test_queues_are_not_made_anew_for_a_single_job(place):
@@ -73,11 +73,11 @@ def test_queues_are_not_made_anew_for_a_single_job(place):
 
     assert (ended.code, ended.out) == (2, "")
     assert "Use --all." in ended.err
-    assert rung_for(place.queue) == []
+    assert enqueued_for(place.queue) == []
 
 
 @pytest.mark.rabbitmq
-def test_a_queue_that_was_declared_otherwise_is_made_anew_and_every_task_rung_for(place, rabbitmq_url):
+def test_a_queue_that_was_declared_otherwise_is_made_anew_and_every_task_enqueued_again(place, rabbitmq_url):
     make_job(place.bucket, {"a": FRESH, "b": SUCCEEDED})
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
         connection.channel().queue_declare(WORK_QUEUE, durable=True)

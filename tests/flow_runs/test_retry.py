@@ -3,7 +3,7 @@ import pytest
 from flows.retry import main
 from tasks.operations.cancel import cancel_job
 from tests.support.commands import run_command
-from tests.support.jobs import CANCELLED, FRESH, SUCCEEDED, failed, make_job, rung_for, states_of
+from tests.support.jobs import CANCELLED, FRESH, SUCCEEDED, enqueued_for, failed, make_job, states_of
 
 
 def test_the_command_says_what_is_requested_again_and_what_is_left(place):
@@ -16,7 +16,7 @@ def test_the_command_says_what_is_requested_again_and_what_is_left(place):
         "Job survey-07: 1 failed task requested again, 1 message sent.",
         "Left as they are: 1 task failed as task_error; --kind task_error has them done again.",
     ]
-    assert rung_for(place.queue) == ["a"]
+    assert enqueued_for(place.queue) == ["a"]
 
 
 def test_programs_get_one_json_document(place):

@@ -19,7 +19,7 @@ from tests.bench.cases import CASES
 from tests.bench.survey import generate_survey
 from tests.flow_runs.places import Place
 from tests.support.job_inputs import observations_of, orbits_of
-from tests.support.jobs import rung_for, states_of
+from tests.support.jobs import enqueued_for, states_of
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_job_that_is_not_waited_for_is_on_the_queue(place: Place, files, unsee
     assert code == 0
     assert "python -m flows.collect J1" in capsys.readouterr().out
     assert states_of(place.bucket, JobLayout(JobId("J1"))) == dict.fromkeys(("Edlu", "Eros", "Hebe"), "requested")
-    assert sorted(rung_for(place.queue)) == ["Edlu", "Eros", "Hebe"]
+    assert sorted(enqueued_for(place.queue)) == ["Edlu", "Eros", "Hebe"]
 
 
 def test_a_form_that_leaves_the_job_id_empty_gets_a_new_one_everywhere(place: Place, files, caplog):
@@ -150,7 +150,7 @@ def test_a_broker_out_of_reach_is_told_with_how_to_go_on(place: Place, files, un
     assert told.index("The job goes on with the same command and --job-id J1") < told.index("Cannot reach the queue")
     assert "Traceback" not in told
     assert run(*options, *place.options[2:]) == 0
-    assert sorted(rung_for(place.queue)) == ["Edlu", "Eros", "Hebe"]
+    assert sorted(enqueued_for(place.queue)) == ["Edlu", "Eros", "Hebe"]
 
 
 def test_the_same_job_id_with_other_inputs_ends_with_2(place: Place, files, unseen, capsys, tmp_path):

@@ -170,7 +170,7 @@ def test_a_task_that_came_to_its_end_meanwhile_is_not_sent_again(inputs):
     assert status_from_bytes(bucket.read(LAYOUT.task(inputs.task_ids[1]).status).body) == ended
 
 
-def test_a_submitted_job_is_rung_for_again_where_it_is_not_done_and_nothing_is_written(inputs):
+def test_a_submitted_job_is_enqueued_again_where_it_is_not_done_and_nothing_is_written(inputs):
     bucket = FakeBucket()
     first = submit(bucket, inputs, Queue(bucket))
     ended = status_after((Claimed(worker="w:1", attempt_id="a"), Succeeded(outputs=())))

@@ -137,7 +137,7 @@ def test_dead_messages_are_a_warning(queue_url):
     with queue_under_test(queue_url) as queue:
         queue.publisher().publish([OutgoingMessage(b"rubbish")])
         consumer = queue.consumer()
-        consumer.bury(receive(consumer), "Nobody can read it.")
+        consumer.dead_letter(receive(consumer), "Nobody can read it.")
 
     findings = {finding.about: finding for finding in look_at(queue_url)}
 

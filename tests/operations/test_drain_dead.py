@@ -25,17 +25,17 @@ from tests.support.jobs import (
 
 
 @pytest.fixture
-def bury(publisher, queue):
+def dead_letter(publisher, queue):
     """Put messages into the dead queue, as a worker does."""
 
-    def bury(*messages, reason="The job was deleted."):
+    def dead_letter(*messages, reason="The job was deleted."):
         publisher.publish([OutgoingMessage(body, headers) for body, headers in messages])
         with closing(SqliteConsumer(queue, delay_seconds=60)) as consumer:
             consumer.start()
             while (delivery := consumer.wait(0)) is not None:
-                consumer.bury(delivery, reason)
+                consumer.dead_letter(delivery, reason)
 
-    return bury
+    return dead_letter
 
 
 def message(bucket, job, task_id, *, bucket_name=None, **headers):
@@ -53,9 +53,9 @@ def message(bucket, job, task_id, *, bucket_name=None, **headers):
         (failed("task_error"), "was_over", "failed"),
     ],
 )
-def test_what_a_dead_message_means_to_its_task(bucket, publisher, bury, events, outcome, state):
+def test_what_a_dead_message_means_to_its_task(bucket, publisher, dead_letter, events, outcome, state):
     job = make_job(bucket, {"a": events})
-    bury(message(bucket, job, "a"))
+    dead_letter(message(bucket, job, "a"))
 
     drained = [*drain_dead(bucket, publisher)]
 
@@ -65,9 +65,9 @@ def test_what_a_dead_message_means_to_its_task(bucket, publisher, bury, events, 
     assert publisher.depth().ready == (outcome == "sent_again")
 
 
-def test_the_task_fails_with_the_reason_of_its_message(bucket, publisher, bury):
+def test_the_task_fails_with_the_reason_of_its_message(bucket, publisher, dead_letter):
     job = make_job(bucket, {"a": FRESH})
-    bury(message(bucket, job, "a"), reason="This worker serves 'gs://other' only.")
+    dead_letter(message(bucket, job, "a"), reason="This worker serves 'gs://other' only.")
 
     [*drain_dead(bucket, publisher)]
 
@@ -77,9 +77,9 @@ def test_the_task_fails_with_the_reason_of_its_message(bucket, publisher, bury):
     assert bucket.read(job.task(TaskId("a")).output("error_message.txt")).body == f"{status.error}\n".encode()
 
 
-def test_a_message_that_is_sent_again_keeps_its_headers_but_the_reason(bucket, publisher, queue, bury):
+def test_a_message_that_is_sent_again_keeps_its_headers_but_the_reason(bucket, publisher, queue, dead_letter):
     job = make_job(bucket, {"a": CLAIMED})
-    bury(message(bucket, job, "a", **{PARENT_RUN_HEADER: "f1"}))
+    dead_letter(message(bucket, job, "a", **{PARENT_RUN_HEADER: "f1"}))
 
     [*drain_dead(bucket, publisher)]
 
@@ -100,10 +100,10 @@ def unreadable(bucket, job):
 
 
 @pytest.mark.parametrize("what", ["no JSON", "no task", "another bucket", "no status"])
-def test_a_message_that_names_no_task_of_this_bucket_is_listed_and_kept(bucket, publisher, queue, bury, what):
+def test_a_message_that_names_no_task_of_this_bucket_is_listed_and_kept(bucket, publisher, queue, dead_letter, what):
     job = make_job(bucket, {"a": FRESH, "b": FRESH})
     bucket.write(job.task(TaskId("b")).status, b"rubbish")
-    bury(unreadable(bucket, job)[what])
+    dead_letter(unreadable(bucket, job)[what])
 
     with closing_publisher(queue) as other:
         drained = [*drain_dead(bucket, other)]
@@ -115,10 +115,10 @@ def test_a_message_that_names_no_task_of_this_bucket_is_listed_and_kept(bucket, 
 
 
 @pytest.mark.parametrize("what", ["no JSON", "no task", "another bucket", "no status"])
-def test_such_a_message_is_removed_when_asked_for(bucket, publisher, bury, what):
+def test_such_a_message_is_removed_when_asked_for(bucket, publisher, dead_letter, what):
     job = make_job(bucket, {"a": FRESH, "b": FRESH})
     bucket.write(job.task(TaskId("b")).status, b"rubbish")
-    bury(unreadable(bucket, job)[what])
+    dead_letter(unreadable(bucket, job)[what])
 
     drained = [*drain_dead(bucket, publisher, discard=True)]
 
@@ -127,8 +127,8 @@ def test_such_a_message_is_removed_when_asked_for(bucket, publisher, bury, what)
     assert status_of(bucket, job, "a").state == "requested"
 
 
-def test_only_the_beginning_of_an_unreadable_body_is_shown(bucket, publisher, bury):
-    bury((b"x" * 100_000, {}))
+def test_only_the_beginning_of_an_unreadable_body_is_shown(bucket, publisher, dead_letter):
+    dead_letter((b"x" * 100_000, {}))
 
     (drained,) = drain_dead(bucket, publisher)
 
@@ -136,10 +136,10 @@ def test_only_the_beginning_of_an_unreadable_body_is_shown(bucket, publisher, bu
     assert "x" * 200 not in drained.fault
 
 
-def test_the_whole_queue_is_drained_past_messages_that_are_kept(bucket, publisher, bury):
+def test_the_whole_queue_is_drained_past_messages_that_are_kept(bucket, publisher, dead_letter):
     names = [f"t{number}" for number in range(150)]
     job = make_job(bucket, dict.fromkeys(names, SUCCEEDED))
-    bury(*[(b"rubbish", {})] * 120, *[message(bucket, job, name) for name in names])
+    dead_letter(*[(b"rubbish", {})] * 120, *[message(bucket, job, name) for name in names])
 
     drained = [*drain_dead(bucket, publisher)]
 
@@ -147,10 +147,10 @@ def test_the_whole_queue_is_drained_past_messages_that_are_kept(bucket, publishe
 
 
 @pytest.mark.parametrize("writes", range(4))
-def test_a_drain_that_ends_between_any_two_writes_is_completed_by_the_next(queue, bury, writes):
+def test_a_drain_that_ends_between_any_two_writes_is_completed_by_the_next(queue, dead_letter, writes):
     bucket = FakeBucket()
     job = make_job(bucket, {"a": FRESH, "b": FRESH})
-    bury(message(bucket, job, "a"), message(bucket, job, "b"))
+    dead_letter(message(bucket, job, "a"), message(bucket, job, "b"))
     with closing_publisher(queue) as ending, pytest.raises(ProcessEndedHere):
         [*drain_dead(EndingBucket(bucket, writes=writes), ending)]
 
@@ -161,9 +161,9 @@ def test_a_drain_that_ends_between_any_two_writes_is_completed_by_the_next(queue
     assert states_of(bucket, job) == {"a": "failed", "b": "failed"}
 
 
-def test_a_message_whose_ack_was_lost_finds_its_task_done_the_next_time(bucket, publisher, queue, bury):
+def test_a_message_whose_ack_was_lost_finds_its_task_done_the_next_time(bucket, publisher, queue, dead_letter):
     job = make_job(bucket, {"a": FRESH})
-    bury(message(bucket, job, "a"))
+    dead_letter(message(bucket, job, "a"))
 
     class AckLost(type(publisher)):
         def ack(self, delivery):
@@ -177,10 +177,10 @@ def test_a_message_whose_ack_was_lost_finds_its_task_done_the_next_time(bucket, 
     assert publisher.depth().dead == 0
 
 
-def test_two_operators_at_once_share_the_messages(bucket, publisher, queue, bury):
+def test_two_operators_at_once_share_the_messages(bucket, publisher, queue, dead_letter):
     names = [f"t{number}" for number in range(20)]
     job = make_job(bucket, dict.fromkeys(names, FRESH))
-    bury(*[message(bucket, job, name) for name in names])
+    dead_letter(*[message(bucket, job, name) for name in names])
 
     def drain(_):
         with closing_publisher(queue) as own:

@@ -8,11 +8,11 @@ from tasks.operations.repair import repair_job, repair_jobs
 from tasks.records.ids import JobId, TaskId
 from tasks.records.message import message_from_bytes
 from tasks.records.status import Released
-from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, UnreachableQueue, failed, make_job, received, rung_for
+from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, UnreachableQueue, enqueued_for, failed, make_job, received
 
 
 @pytest.mark.parametrize(
-    ("events", "is_rung_for"),
+    ("events", "is_enqueued"),
     [
         (FRESH, True),
         (CLAIMED, True),
@@ -22,13 +22,13 @@ from tests.support.jobs import CLAIMED, FRESH, SUCCEEDED, UnreachableQueue, fail
         (failed("cancelled"), False),
     ],
 )
-def test_exactly_the_tasks_that_are_not_done_are_rung_for(bucket, publisher, queue, events, is_rung_for):
+def test_exactly_the_tasks_that_are_not_done_are_enqueued_again(bucket, publisher, queue, events, is_enqueued):
     job = make_job(bucket, {"a": events})
 
     report = repair_job(bucket, publisher, job)
 
-    assert report.n_published == is_rung_for
-    assert rung_for(queue) == ["a"] * is_rung_for
+    assert report.n_published == is_enqueued
+    assert enqueued_for(queue) == ["a"] * is_enqueued
 
 
 def test_the_messages_come_in_the_order_of_the_manifest_and_say_where_the_task_is(bucket, publisher, queue):
@@ -50,13 +50,13 @@ def test_a_repair_changes_nothing_in_the_bucket(bucket, publisher):
     assert [*bucket.list("")] == before
 
 
-def test_a_cancelled_job_is_rung_for_too_so_that_workers_end_it(bucket, publisher, queue):
+def test_a_cancelled_job_is_enqueued_too_so_that_workers_end_it(bucket, publisher, queue):
     job = make_job(bucket, {"a": FRESH, "b": CLAIMED})
     cancel_job(bucket, job)
 
     repair_job(bucket, publisher, job)
 
-    assert rung_for(queue) == ["b"]
+    assert enqueued_for(queue) == ["b"]
 
 
 def test_a_repair_whose_messages_were_not_sent_sends_them_the_next_time(bucket, publisher, queue):
@@ -66,7 +66,7 @@ def test_a_repair_whose_messages_were_not_sent_sends_them_the_next_time(bucket, 
 
     repair_job(bucket, publisher, job)
 
-    assert rung_for(queue) == ["a"]
+    assert enqueued_for(queue) == ["a"]
 
 
 def test_a_job_that_is_not_there_is_refused(bucket, publisher):
@@ -86,14 +86,14 @@ def test_every_job_of_the_bucket_is_repaired_and_what_can_not_be_is_named(bucket
     assert {job.job_id: job.n_published for job in report.jobs} == {"one": 1, "two": 0}
     assert sorted(report.skipped) == ["half-submitted", "unreadable"]
     assert "run that again" in report.skipped[JobId("half-submitted")]
-    assert rung_for(queue) == ["a"]
+    assert enqueued_for(queue) == ["a"]
 
 
-def test_a_status_that_can_not_be_read_is_told_and_the_others_are_rung_for(bucket, publisher, queue):
+def test_a_status_that_can_not_be_read_is_told_and_the_others_are_enqueued_again(bucket, publisher, queue):
     job = make_job(bucket, {"a": FRESH, "b": FRESH})
     bucket.delete(job.task(TaskId("a")).status)
 
     report = repair_job(bucket, publisher, job)
 
     assert list(report.faults) == ["a"]
-    assert rung_for(queue) == ["b"]
+    assert enqueued_for(queue) == ["b"]

@@ -17,9 +17,9 @@ from tests.support.jobs import (
     SUCCEEDED,
     UnreachableQueue,
     closing_publisher,
+    enqueued_for,
     failed,
     make_job,
-    rung_for,
     states_of,
     status_of,
 )
@@ -28,14 +28,14 @@ KINDS = ["lost", "crashed", "task_error", "bad_input", "cancelled"]
 ALL_STATES = {"fresh": FRESH, "claimed": CLAIMED, "succeeded": SUCCEEDED, **{kind: failed(kind) for kind in KINDS}}
 
 
-def test_a_failed_task_is_requested_again_and_rung_for(bucket, publisher, queue):
+def test_a_failed_task_is_requested_again_and_enqueued(bucket, publisher, queue):
     job = make_job(bucket, {"a": failed("lost"), "b": SUCCEEDED})
 
     report = retry_job(bucket, publisher, job)
 
     assert report.retried == ["a"]
     assert states_of(bucket, job) == {"a": "requested", "b": "succeeded"}
-    assert rung_for(queue) == ["a"]
+    assert enqueued_for(queue) == ["a"]
 
 
 def test_a_retried_task_begins_with_clean_counters_and_no_error(bucket, publisher):
@@ -61,7 +61,7 @@ def test_only_failures_of_the_kind_asked_for_are_done_again(bucket, publisher, q
     report = retry_job(bucket, publisher, job, kind=kind)
 
     assert report.retried == retried
-    assert rung_for(queue) == retried
+    assert enqueued_for(queue) == retried
     assert report.left_failed == {other: 1 for other in KINDS if other not in retried}
     states = states_of(bucket, job)
     assert [states["claimed"], states["succeeded"]] == ["in_progress", "succeeded"]
@@ -73,7 +73,7 @@ def test_only_the_tasks_that_are_named_are_done_again(bucket, publisher, queue):
     report = retry_job(bucket, publisher, job, task_ids=["b", "c"])
 
     assert report.retried == ["b", "c"]
-    assert rung_for(queue) == ["b", "c"]
+    assert enqueued_for(queue) == ["b", "c"]
 
 
 def test_a_task_that_the_job_does_not_have_is_refused_before_anything_is_written(bucket, publisher, queue):
@@ -99,7 +99,7 @@ def test_a_cancelled_job_is_not_retried_by_accident(bucket, publisher, queue, ki
         retry_job(bucket, publisher, job, kind=kind)
 
     assert is_cancelled(bucket, job)
-    assert rung_for(queue) == []
+    assert enqueued_for(queue) == []
 
 
 def test_the_cancellation_ends_when_its_tasks_are_asked_for(bucket, publisher, queue):
@@ -110,7 +110,7 @@ def test_the_cancellation_ends_when_its_tasks_are_asked_for(bucket, publisher, q
 
     assert not is_cancelled(bucket, job)
     assert states_of(bucket, job) == {"a": "failed", "b": "requested"}
-    assert rung_for(queue) == ["b"]
+    assert enqueued_for(queue) == ["b"]
 
 
 def test_a_retry_whose_messages_were_not_sent_sends_them_the_next_time(bucket, publisher, queue):
@@ -122,15 +122,15 @@ def test_a_retry_whose_messages_were_not_sent_sends_them_the_next_time(bucket, p
     report = retry_job(bucket, publisher, job)
 
     assert (report.retried, report.n_published) == ([], 1)
-    assert rung_for(queue) == ["a"]
+    assert enqueued_for(queue) == ["a"]
 
 
-def test_a_task_that_a_worker_gave_back_is_rung_for_too(bucket, publisher, queue):
+def test_a_task_that_a_worker_gave_back_is_enqueued_too(bucket, publisher, queue):
     job = make_job(bucket, {"a": (*CLAIMED, Released())})
 
     retry_job(bucket, publisher, job)
 
-    assert rung_for(queue) == ["a"]
+    assert enqueued_for(queue) == ["a"]
 
 
 @pytest.mark.parametrize("writes", range(4))
@@ -141,13 +141,13 @@ def test_a_retry_that_ends_between_any_two_writes_is_completed_by_the_next(tmp_p
     ending = EndingBucket(bucket, writes=writes)
     with closing_publisher(queue) as publisher, pytest.raises(ProcessEndedHere):
         retry_job(ending, publisher, job, kind="all")
-    assert rung_for(queue) == []
+    assert enqueued_for(queue) == []
 
     with closing_publisher(queue) as publisher:
         retry_job(bucket, publisher, job, kind="all")
 
     assert states_of(bucket, job) == {"a": "requested", "b": "requested", "c": "requested"}
-    assert sorted(rung_for(queue)) == ["a", "b", "c"]
+    assert sorted(enqueued_for(queue)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -166,7 +166,7 @@ def test_retrying_until_it_ends_well_rings_for_every_failed_task_on_a_flaky_buck
                     raise
 
     assert set(states_of(bucket, job).values()) == {"requested"}
-    assert set(rung_for(queue)) == set("abcdef")
+    assert set(enqueued_for(queue)) == set("abcdef")
 
 
 def test_two_operators_at_once_retry_each_task_once(bucket, queue):
@@ -180,7 +180,7 @@ def test_two_operators_at_once_retry_each_task_once(bucket, queue):
         retried = [*operators.map(retry, range(2))]
 
     assert sorted(retried[0] + retried[1]) == sorted(f"t{number}" for number in range(12))
-    assert set(rung_for(queue)) == {f"t{number}" for number in range(12)}
+    assert set(enqueued_for(queue)) == {f"t{number}" for number in range(12)}
 
 
 def test_a_status_that_can_not_be_read_is_told_and_holds_up_no_other_task(bucket, publisher, queue):

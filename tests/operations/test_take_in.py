@@ -24,7 +24,7 @@ from tasks.records.ids import is_safe_id, job_id_from_object
 from tasks.records.message import message_from_bytes
 from tests.support.buckets import EndingBucket, FakeBucket, ProcessEndedHere
 from tests.support.job_inputs import ONE_BLOCK_A_WEEK, observations_of, orbits_of
-from tests.support.jobs import closing_publisher, rung_for, states_of
+from tests.support.jobs import closing_publisher, enqueued_for, states_of
 
 OBSERVATIONS = csv_from_table(observations_of(("Hebe",)))
 ORBITS = csv_from_table(orbits_of(("Hebe",)))
@@ -119,7 +119,7 @@ def test_each_new_table_becomes_a_job_and_none_becomes_two(bucket, queue):
 
     assert outcomes(first) == {NIGHT: "submitted", "incoming/eros/detections.parquet": "submitted"}
     assert second == []
-    assert sorted(rung_for(queue)) == ["Eros", "Hebe"]
+    assert sorted(enqueued_for(queue)) == ["Eros", "Hebe"]
     jobs = {arrival.table: JobLayout(arrival.job_id) for arrival in first}
     assert set(find_jobs(bucket)) == set(jobs.values())
     assert states_of(bucket, jobs[NIGHT]) == {"Hebe": "requested"}

@@ -29,17 +29,17 @@ def queue(rabbitmq_url):
         yield opened
 
 
-def rung_for(queue, count):
+def enqueued_for(queue, count):
     return [message_from_bytes(body).task_id for body in receive_and_ack(queue.consumer(), count)]
 
 
-def test_failed_tasks_are_requested_again_and_rung_for(bucket, queue):
+def test_failed_tasks_are_requested_again_and_enqueued(bucket, queue):
     job = make_job(bucket, {"a": failed("lost"), "b": SUCCEEDED, "c": failed("crashed")})
 
     retry_job(bucket, queue.publisher(), job)
 
     assert states_of(bucket, job) == {"a": "requested", "b": "succeeded", "c": "requested"}
-    assert rung_for(queue, 2) == ["a", "c"]
+    assert enqueued_for(queue, 2) == ["a", "c"]
 
 
 def test_a_cancelled_job_is_taken_up_again(bucket, queue):
@@ -49,16 +49,16 @@ def test_a_cancelled_job_is_taken_up_again(bucket, queue):
 
     retry_job(bucket, queue.publisher(), job, kind="cancelled")
 
-    assert rung_for(queue, 1) == ["a"]
+    assert enqueued_for(queue, 1) == ["a"]
 
 
-def test_unfinished_tasks_are_rung_for(bucket, queue):
+def test_unfinished_tasks_are_enqueued_again(bucket, queue):
     job = make_job(bucket, {"a": FRESH, "b": CLAIMED, "c": SUCCEEDED})
 
     report = repair_job(bucket, queue.publisher(), job)
 
     assert report.n_published == 2
-    assert rung_for(queue, 2) == ["a", "b"]
+    assert enqueued_for(queue, 2) == ["a", "b"]
 
 
 def test_dead_messages_are_settled_and_the_unreadable_one_stays(bucket, queue):
@@ -69,7 +69,7 @@ def test_dead_messages_are_settled_and_the_unreadable_one_stays(bucket, queue):
     publisher, consumer = queue.publisher(), queue.consumer()
     publisher.publish([OutgoingMessage(body) for body in [*bodies, b"rubbish"]])
     for _ in range(4):
-        consumer.bury(receive(consumer), "Nobody serves it.")
+        consumer.dead_letter(receive(consumer), "Nobody serves it.")
     consumer.close()
 
     operator = queue.publisher()
@@ -79,4 +79,4 @@ def test_dead_messages_are_settled_and_the_unreadable_one_stays(bucket, queue):
     assert outcomes == ["failed", "sent_again", "was_over", "kept"]
     assert states_of(bucket, job) == {"a": "failed", "b": "in_progress", "c": "succeeded"}
     assert [delivery.body for delivery in publisher.take_dead(10)] == [b"rubbish"]
-    assert rung_for(queue, 1) == ["b"]
+    assert enqueued_for(queue, 1) == ["b"]

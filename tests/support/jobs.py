@@ -85,7 +85,7 @@ def received(queue: Path) -> list[Delivery]:
         return deliveries
 
 
-def rung_for(queue: Path) -> list[str]:
+def enqueued_for(queue: Path) -> list[str]:
     """Task ids of the messages in the work queue, which is empty afterwards."""
     return [message_from_bytes(delivery.body).task_id for delivery in received(queue)]
 

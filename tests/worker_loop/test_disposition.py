@@ -11,11 +11,11 @@ from workers.disposition import (
     Ack,
     AskedToLeave,
     Begin,
-    Bury,
     ChildDied,
     ChildFailed,
     ChildReleased,
     ChildSucceeded,
+    DeadLetter,
     Fail,
     Fenced,
     JobCancelled,
@@ -90,10 +90,10 @@ def test_a_bucket_may_be_named_by_url_or_by_its_bare_name(named):
 
 
 @pytest.mark.parametrize("named", ["gs://other", "file:///survey", "gs://survey/", "SURVEY"])
-def test_a_message_of_another_bucket_is_buried_and_both_are_named(named):
+def test_a_message_of_another_bucket_is_dead_lettered_and_both_are_named(named):
     refusal = foreign_bucket(message(named), "gs://survey")
 
-    assert isinstance(refusal, Bury)
+    assert isinstance(refusal, DeadLetter)
     assert repr(named) in refusal.reason
     assert "'gs://survey'" in refusal.reason
 
@@ -104,9 +104,9 @@ def test_a_message_of_another_bucket_is_buried_and_both_are_named(named):
         (ChildSucceeded(OUTPUTS), 0, Settlement(Succeeded(outputs=OUTPUTS), "ack")),
         (ChildFailed("task_error", "bad", ()), 0, Settlement(Failed(error_kind="task_error", error="bad"), "ack")),
         (ChildReleased("no bucket"), 0, Settlement(Released(error="no bucket"), "delay")),
-        (ChildDied("SIGSEGV"), MAX_CRASHED - 2, Settlement(Released(crashed=True, error="SIGSEGV"), "release")),
-        (AskedToLeave(), 0, Settlement(Released(), "release")),
-        (Fenced(), 0, Settlement(None, "release")),
+        (ChildDied("SIGSEGV"), MAX_CRASHED - 2, Settlement(Released(crashed=True, error="SIGSEGV"), "requeue")),
+        (AskedToLeave(), 0, Settlement(Released(), "requeue")),
+        (Fenced(), 0, Settlement(None, "requeue")),
     ],
 )
 def test_an_attempt_is_settled_by_how_it_ended(ending, crashed, expected):

@@ -8,7 +8,7 @@ from tasks.errors import BucketUnavailableError
 from tasks.records.ids import JobId, TaskId
 from tasks.records.message import TaskMessage
 from tests.support.jobs import FRESH, make_job
-from workers.disposition import Bury
+from workers.disposition import DeadLetter
 from workers.engines_here import EnginesHere
 from workers.reception import look_and_claim
 
@@ -38,7 +38,7 @@ def buckets(request, tmp_path):
 def test_a_task_that_was_deleted_buries_its_message(buckets):
     make_job(buckets[0], {"a": FRESH})
 
-    assert isinstance(look(buckets[0]), Bury)
+    assert isinstance(look(buckets[0]), DeadLetter)
 
 
 def test_a_bucket_that_is_not_there_buries_nothing(buckets):

@@ -88,7 +88,7 @@ class DeadlyConsumer:
         self._switch = switch
 
     def __getattr__(self, name: str) -> Any:
-        if name not in {"ack", "delay", "bury", "release"}:
+        if name not in {"ack", "delay", "dead_letter", "requeue"}:
             return getattr(self._consumer, name)
         act = getattr(self._consumer, name)
         return lambda *given: self._switch.around(name, lambda: act(*given))

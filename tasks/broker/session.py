@@ -33,8 +33,8 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 15.0
 
 
-class LinkLostError(Exception):
-    """Why a link is gone, when it is this side that gave it up."""
+class SessionLostError(Exception):
+    """Why a session is gone, when it is this side that gave it up."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class BrokerAddress:
 
 
 class Loop:
-    """pika's event loop, turned by hand. Several links may share one, and each turn serves them all."""
+    """pika's event loop, turned by hand. Several sessions may share one, and each turn serves them all."""
 
     def __init__(self) -> None:
         # What goes wrong is reported once, by this package; pika would add a traceback for each layer it passes.
@@ -97,7 +97,7 @@ class Loop:
         self._stirred = True
 
     def run(self, seconds: float) -> None:
-        """Serve the links until something happens, at most so long; with 0 whatever is there at this moment."""
+        """Serve the sessions until something happens, at most so long; with 0 whatever is there at this moment."""
         if self._is_closed:
             time.sleep(seconds)
             return
@@ -116,7 +116,7 @@ class Loop:
             self.ioloop.remove_timeout(timer)
 
     def run_until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Serve the links until `condition` holds; tell whether it does in the end."""
+        """Serve the sessions until `condition` holds; tell whether it does in the end."""
         end = time.monotonic() + seconds
         while not condition():
             left = end - time.monotonic()
@@ -126,7 +126,7 @@ class Loop:
         return True
 
     def close(self) -> None:
-        """Free the loop; its links are closed before. From then on there is nothing to serve."""
+        """Free the loop; its sessions are closed before. From then on there is nothing to serve."""
         if not self._is_closed:
             self._is_closed = True
             self.ioloop.close()
@@ -142,14 +142,14 @@ class _Connection(pika.SelectConnection):  # type: ignore[misc]
             self._terminate_stream(reason)
 
 
-class Link:
+class Session:
     """One connection with one channel. It opens by itself while its loop runs; once lost it stays lost.
 
     Attributes
     ----------
     channel : pika's channel, meaningful while `is_ready`.
     is_ready : connected, and every request of the set-up was answered.
-    lost : why the link is gone; None while it opens or works.
+    lost : why the session is gone; None while it opens or works.
     is_blocked : the broker has an alarm and takes no messages on this connection.
     """
 
@@ -178,10 +178,10 @@ class Link:
         return dict(self._connection.server_properties or {})
 
     def request(self, words: str, ask: ChannelRequest, done: Callable[..., None]) -> None:
-        """Ask the broker; `done` gets its answer. Without an answer in time the link is lost."""
+        """Ask the broker; `done` gets its answer. Without an answer in time the session is lost."""
 
         def expire() -> None:
-            self.lose(LinkLostError(f"no answer within {REQUEST_SECONDS:g} s to: {words}"))
+            self.lose(SessionLostError(f"no answer within {REQUEST_SECONDS:g} s to: {words}"))
 
         def answered(*answer: Any) -> None:
             self.loop.ioloop.remove_timeout(timer)
@@ -193,13 +193,13 @@ class Link:
         ask(self.channel, answered)
 
     def lose(self, reason: Exception) -> None:
-        """Give the link up, at once."""
+        """Give the session up, at once."""
         self._on_gone(None, reason)
         self._connection.abort(reason)
 
     def close(self) -> None:
         """Leave politely if the broker answers soon, else at once. Turns the loop."""
-        reason = LinkLostError("closed by this side")
+        reason = SessionLostError("closed by this side")
         self._on_gone(None, reason)
         if self._connection.is_open:
             self._connection.close()
@@ -217,7 +217,7 @@ class Link:
         self.channel = channel
         channel.add_on_close_callback(lambda _, reason: self.lose(reason))
         # A consumer whose queue was deleted is told so, and would wait for ever on a channel that is fine.
-        channel.add_on_cancel_callback(lambda _: self.lose(LinkLostError("the broker cancelled the consumer")))
+        channel.add_on_cancel_callback(lambda _: self.lose(SessionLostError("the broker cancelled the consumer")))
         self._continue_setup()
 
     def _continue_setup(self, *_: Any) -> None:
@@ -250,48 +250,48 @@ def reason_text(error: Exception | None) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-class SteadyLink:
-    """A link that is opened anew, after a jittered pause, whenever it is lost. Nothing happens but in `step`."""
+class SteadySession:
+    """A session that is opened anew, after a jittered pause, whenever it is lost. Nothing happens but in `step`."""
 
-    def __init__(self, open_link: Callable[[], Link], shown: str, consequence: str) -> None:
-        self._open_link = open_link
+    def __init__(self, open_session: Callable[[], Session], shown: str, consequence: str) -> None:
+        self._open_session = open_session
         self._shown = shown
         self._consequence = consequence
-        self._link: Link | None = None
+        self._session: Session | None = None
         self._pause = FIRST_PAUSE_SECONDS
         self._next_attempt = 0.0
         self._was_ready = False
 
-    def step(self) -> Link | None:
-        """Return the link if it is ready; else see to it that one is opened when its time has come."""
-        if self._link is not None and self._link.lost is not None:
-            self._note_loss(self._link.lost)
-            self._link = None
-        if self._link is None and time.monotonic() >= self._next_attempt:
-            self._link = self._open_link()
-        if self._link is None or not self._link.is_ready:
+    def step(self) -> Session | None:
+        """Return the session if it is ready; else see to it that one is opened when its time has come."""
+        if self._session is not None and self._session.lost is not None:
+            self._note_loss(self._session.lost)
+            self._session = None
+        if self._session is None and time.monotonic() >= self._next_attempt:
+            self._session = self._open_session()
+        if self._session is None or not self._session.is_ready:
             return None
         if not self._was_ready:
             logger.info("Connected to the queue %s", self._shown)
             self._was_ready = True
         self._pause = FIRST_PAUSE_SECONDS
-        return self._link
+        return self._session
 
     @property
-    def ready_link(self) -> Link | None:
-        """The link if it is ready."""
-        return self._link if self._link is not None and self._link.is_ready else None
+    def ready_session(self) -> Session | None:
+        """The session if it is ready."""
+        return self._session if self._session is not None and self._session.is_ready else None
 
     @property
     def seconds_to_next_attempt(self) -> float:
         """How long a loop may run before `step` has something to do by the clock alone."""
-        return LONGEST_PAUSE_SECONDS if self._link is not None else max(0.0, self._next_attempt - time.monotonic())
+        return LONGEST_PAUSE_SECONDS if self._session is not None else max(0.0, self._next_attempt - time.monotonic())
 
     def close(self) -> None:
-        """Close the link and open no other."""
-        if self._link is not None:
-            self._link.close()
-        self._link = None
+        """Close the session and open no other."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
         self._next_attempt = float("inf")
 
     def _note_loss(self, reason: Exception) -> None:

@@ -11,8 +11,8 @@ from tasks.broker.topology import ChannelRequest, message_properties
 CONFIRM_WORDS: Final = "switch on publisher confirms"
 
 
-class Outbox:
-    """Counts what one channel has sent and the broker has not yet stored safely. Belongs to one link."""
+class Confirms:
+    """Counts what one channel has sent and the broker has not yet stored safely. Belongs to one session."""
 
     def __init__(self, stir: Callable[[], None]) -> None:
         self._stir = stir
@@ -33,7 +33,7 @@ class Outbox:
         return bool(self.refused or self.unroutable)
 
     def setup(self) -> tuple[str, ChannelRequest]:
-        """Return the request that puts a channel into confirm mode, with this outbox as its bookkeeper."""
+        """Return the request that puts a channel into confirm mode, with this as its bookkeeper."""
 
         def ask(channel: Any, done: Callable[..., None]) -> None:
             channel.add_on_return_callback(self._on_return)
