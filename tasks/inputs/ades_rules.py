@@ -28,6 +28,8 @@ REQUIRED_COLUMNS = ("trkSub", "mode", "stn", "obsTime", "ra", "dec", "astCat")
 POSITIVE = r"(?=[0-9.]*[1-9])(0|[1-9]\d{0,4})(\.\d*)?"
 """A decimal above 0 and below 100 000, without an exponent or a sign."""
 
+POSITION = r"(?=.{1,14}$)[+-]?\d{1,12}(\.\d*)?"
+
 _TEXT = rf"(?=.*\S)[^|]{{1,{LONGEST_TEXT}}}"
 _WIDTH_6 = rf"(?=.{{1,6}}$){POSITIVE}"
 
@@ -53,10 +55,20 @@ SEVERAL = ("observers", "measurers", "comment")
 """Records whose line may stand more than once."""
 
 VALUES: Mapping[str, str] = {
+    "permID": r"\d+([IPD](-[A-Z]{1,2})?)?",
+    "provID": (
+        r"(?=.{1,25}$)(\d{4} [A-HJ-Y][A-HJ-Z]\d*|\d{4} (P-L|T-[123])|"
+        r"[ADCPX]/\d{4} [A-Z]{1,2}\d*(-[A-Z])?|A[89]\d{2} [A-HJ-Y][A-HJ-Z])"
+    ),
     "trkSub": r"[-A-Za-z0-9_]{1,8}",
     "obsSubID": rf"(?!\s*$)[^|]{{1,{LONGEST_OBS_SUB_ID}}}",
     "mode": r"[A-Za-z0-9_]{1,3}",
     "stn": r"[A-Za-z0-9_]{3,4}",
+    "sys": r"ICRF_KM",
+    "ctr": r"399",
+    "pos1": POSITION,
+    "pos2": POSITION,
+    "pos3": POSITION,
     "obsTime": r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z",
     "ra": r"(?:[12]\d\d|3[0-5]\d|[1-9]?\d)(\.\d{0,9})?",
     "dec": r"[+-]?(?:[1-8]?\d(\.\d{0,9})?|90(\.0{0,9})?)",
@@ -70,7 +82,13 @@ VALUES: Mapping[str, str] = {
 }
 """Column -> what a value that is not empty looks like; columns stand in this order."""
 
-TOGETHER = {"rmsMag": "mag", "mag": "band", "band": "mag", "photCat": "mag"}
+TOGETHER = {"rmsMag": "mag", "mag": "band", "band": "mag", "photCat": "mag"} | {
+    "sys": "ctr",
+    "ctr": "pos1",
+    "pos1": "pos2",
+    "pos2": "pos3",
+    "pos3": "sys",
+}
 """Where the first has a value, the second must."""
 
 MOST_FAULTS = 5

@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.engines.tables import OBSERVER_POSITION
 from tasks.inputs.ades_rules import LONGEST_OBS_SUB_ID, VALUES, VERSION_LINE, faults_of_psv
 from tasks.inputs.ades_settings import AdesSettings, settings_of_observatory
+from tasks.results.designations import designation_of
 from tasks.results.merge_results import MergedResults
 from tasks.wording import counted
 
@@ -23,6 +25,8 @@ NOT_REPORTED = ("few_nights", "large_rms", "poor_fit", "many_outliers")
 """Objects with one of these quality flags are left out: they may be false."""
 
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+
+AU_KM = 149_597_870.7
 
 MILLISECONDS_PER_DAY = 86_400_000
 
@@ -37,7 +41,9 @@ class AdesFiles:
     notes: Sequence[str]
 
 
-def ades_files(merged: MergedResults, items: Mapping[str, str], *, job_id: str) -> AdesFiles:
+def ades_files(
+    merged: MergedResults, items: Mapping[str, str], *, job_id: str, observers: pa.Table | None = None
+) -> AdesFiles:
     """Return a file for each observatory whose detections are in recovered orbits.
 
     Parameters
@@ -46,6 +52,8 @@ def ades_files(merged: MergedResults, items: Mapping[str, str], *, job_id: str) 
         Completed tables (`recovered_tables.complete_tables`).
     items
         Checked config keys `ades.*`.
+    observers
+        `obs_id` and `tables.OBSERVER_POSITION` of detections, null where the observer stood still; None: all did.
     """
     bodies: dict[str, bytes] = {}
     notes: list[str] = []
@@ -59,13 +67,16 @@ def ades_files(merged: MergedResults, items: Mapping[str, str], *, job_id: str) 
     if len(members) < len(of_objects) and items:
         again = len(of_objects) - len(members)
         notes.append(f"ADES: {counted(again, 'detection')} of a second object, too, reported for the larger one alone.")
+    if items:
+        notes += _says_undesignated(reported)
+    where = _positions_km(observers)
     for code in sorted(filter(None, members["observatory_code"].unique().to_pylist())):
         settings = settings_of_observatory(items, code)
         if settings.missing:
             notes.append(_says_missing(settings))
             continue
         own = members.filter(pc.equal(members["observatory_code"], code))
-        rows = [_row(detection, settings) for detection in _in_order(own)]
+        rows = [_row(detection, settings, where.get(detection["obs_id"])) for detection in _in_order(own)]
         notes += _lost_magnitudes(own, rows, code)
         text = _text(_header(settings, job_id=job_id, software=_software(reported)), rows)
         faults = faults_of_psv(text)
@@ -110,7 +121,8 @@ def _members_of(orbits: pa.Table, members: pa.Table) -> pa.Table:
     """Return detections in use of these orbits, each with the name of its object."""
     used = members.filter(pc.equal(members["outlier"], 0))
     rows = pc.index_in(used["orbit_id"], orbits["orbit_id"].combine_chunks())
-    used = used.append_column("trkSub", orbits["trkSub"].combine_chunks().take(rows.combine_chunks()))
+    for name in ("trkSub", "known_object"):
+        used = used.append_column(name, orbits[name].combine_chunks().take(rows.combine_chunks()))
     return used.filter(pc.is_valid(used["trkSub"]))
 
 
@@ -131,13 +143,37 @@ def _in_order(members: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _row(detection: Mapping[str, Any], settings: AdesSettings) -> Row:
+def _positions_km(observers: pa.Table | None) -> dict[str, Sequence[float]]:
+    """Return where the observers that moved were, by detection: km from the Earth's centre, equatorial (ICRF)."""
+    if observers is None:
+        return {}
+    moved = observers.filter(pc.is_valid(observers[OBSERVER_POSITION.names[0]]))
+    axes = [pc.multiply(moved[name], AU_KM).to_pylist() for name in OBSERVER_POSITION.names]
+    return dict(zip(moved["obs_id"].to_pylist(), zip(*axes, strict=True), strict=True))
+
+
+def _says_undesignated(orbits: pa.Table) -> list[str]:
+    names = sorted({name for name in orbits["known_object"].to_pylist() if name and designation_of(name) is None})
+    if not names:
+        return []
+    told = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004 (a sentence of a few names)
+    note = (
+        f"ADES: {counted(len(names), 'known object')} reported by trkSub alone: the catalogue's names ({told}) are "
+        "neither numbers nor provisional designations."
+    )
+    return [note]
+
+
+def _row(detection: Mapping[str, Any], settings: AdesSettings, where_km: Sequence[float] | None) -> Row:
     ra = position(detection["RA_deg"], detection["RA_sigma_deg"])
+    known = designation_of(detection["known_object"]) if detection["known_object"] else None
     row = {
+        **(dict([known]) if known else {}),
         "trkSub": detection["trkSub"],
         "obsSubID": _sub_id(detection["obs_id"]),
         "mode": settings.values["mode"],
         "stn": settings.code,
+        **(_observer(where_km) if where_km is not None else {}),
         "obsTime": obs_time(detection["mjd_utc"]),
         "ra": ra if float(ra) < 360.0 else position(0.0, detection["RA_sigma_deg"]),  # noqa: PLR2004
         "dec": "+" * (detection["Dec_deg"] >= 0) + position(detection["Dec_deg"], detection["Dec_sigma_deg"]),
@@ -155,6 +191,11 @@ def _row(detection: Mapping[str, Any], settings: AdesSettings) -> Row:
             "photCat": settings.values.get("photCat", ""),
         }
     return row
+
+
+def _observer(where_km: Sequence[float]) -> Row:
+    axes = {f"pos{axis}": f"{each:.4f}"[:14].rstrip(".") for axis, each in enumerate(where_km, start=1)}
+    return {"sys": "ICRF_KM", "ctr": "399", **axes}
 
 
 def _sub_id(obs_id: str) -> str:

@@ -117,7 +117,7 @@ def collect_results(
     for name, table in judged.tables.items():
         write_whole(output / f"{name}.csv", csv_from_table(table))
     pictures = _drawn(merged, detections, judged, output)
-    ades = ades_files(merged, _ades_items(config, options), job_id=manifest.job_id)
+    ades = ades_files(merged, _ades_items(config, options), job_id=manifest.job_id, observers=detections.asked)
     _write_ades(ades, output)
     others = dict.fromkeys(ades.bodies, "the objects as ADES 2022, PSV") | (JUDGED_FILES if judged.tables else {})
     others |= KNOWN_FILES if known.observations is not None else {}

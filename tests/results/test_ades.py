@@ -14,10 +14,12 @@ from tasks.inputs.ades_rules import faults_of_psv
 from tasks.inputs.ades_settings import checked_ades, settings_of_observatory
 from tasks.inputs.csv_text import csv_from_table
 from tasks.results.ades_file import ades_files, obs_time, position, small_number
+from tasks.results.designations import designation_of
 from tasks.results.job_detections import detections_from_csv
 from tasks.results.merge_results import MergedResults
 from tasks.results.recovered_tables import complete_tables
 from tests.jobs.test_collect import LAYOUT, collected
+from tests.support.ades_schema import schema_faults
 from tests.support.buckets import FakeBucket
 from tests.support.recovered import merged_demo
 
@@ -141,6 +143,64 @@ def test_doubtful_objects_are_not_reported():
     names = tables.orbits["trkSub"].to_pylist()
     assert [name in files.bodies["ades_X05.psv"].decode() for name in names] == [False, True, True]
     assert "1 object left out" in files.notes[0]
+
+
+def test_known_objects_have_their_designations_beside_the_name_for_the_report():
+    tables = completed()
+    tables = MergedResults(
+        replaced(tables.orbits, "known_object", ["(433) Eros", "2011 UE4", "Hebe"]), tables.members, 3
+    )
+
+    files = ades_files(tables, WHO, job_id="survey-07")
+
+    text = files.bodies["ades_X05.psv"].decode()
+    _, observations = ADES_string_to_tables(text)
+    named = zip(*(observations.table[name].to_pylist() for name in ("trkSub", "permID", "provID")), strict=True)
+    first, second, third = tables.orbits["trkSub"].to_pylist()
+    assert set(named) == {(first, "433", None), (second, None, "2011 UE4"), (third, None, None)}
+    assert faults_of_psv(text) == []
+    assert schema_faults(text) == []
+    assert [note for note in files.notes if "(Hebe)" in note]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("433", ("permID", "433")),
+        ("00433", ("permID", "433")),
+        ("433 Eros", ("permID", "433")),
+        ("(99942) Apophis", ("permID", "99942")),
+        ("620000", ("permID", "620000")),
+        ("2010 TK7", ("provID", "2010 TK7")),
+        ("2010_TK7", ("provID", "2010 TK7")),
+        ("K10T07K", ("provID", "2010 TK7")),
+        ("A0345", ("permID", "100345")),
+        ("2040 P-L", ("provID", "2040 P-L")),
+        ("C/2020 F3 (NEOWISE)", ("provID", "C/2020 F3")),
+        ("1P/Halley", ("permID", "1P")),
+        ("73P-BB", ("permID", "73P-BB")),
+        ("Ceres", None),
+        ("r0f3a", None),
+        ("", None),
+    ],
+)
+def test_a_name_of_a_catalogue_is_a_number_or_a_provisional_designation_or_none(name, expected):
+    assert designation_of(name) == expected
+
+
+def test_where_an_observer_that_moves_was_stands_in_its_rows():
+    merged, observations = merged_demo()
+    for name, value in (("observer_x_au", 0.01), ("observer_y_au", -0.002), ("observer_z_au", 1e-5)):
+        observations = observations.append_column(name, pa.array([value] * len(observations)))
+    observations = replaced(observations, "observatory_code", ["274"] * len(observations))
+    detections = detections_from_csv(csv_from_table(observations), merged.members["obs_id"])
+
+    files = ades_files(complete_tables(merged, detections), WHO, job_id="survey-07", observers=detections.asked)
+
+    text = files.bodies["ades_274.psv"].decode()
+    assert "|ICRF_KM|399|1495978.7070|-299195.7414|1495.9787|" in text
+    assert faults_of_psv(text) == []
+    assert schema_faults(text) == []
 
 
 def test_a_detection_of_two_objects_is_reported_once_for_the_larger_one():

@@ -35,9 +35,11 @@ TWO_ROWS = (
     "# version=2022\n# observatory\n! mpcCode X05\n# submitter\n! name J. Doe\n! institution Somewhere\n# observers\n"
     "! name A. Bee\n# measurers\n! name J. Doe\n# telescope\n! name Big\n! design reflector\n! aperture 8.4\n"
     "! detector CCD\n! fRatio 1.2\n! pixelScale 0.2\n# fundingSource Fund\n# comment\n! line Linked\n"
-    "trkSub|obsSubID|mode|stn|obsTime|ra|dec|rmsRA|rmsDec|astCat|mag|rmsMag|band|photCat\n"
-    "T1|a 1|CCD|X05|2020-01-01T00:00:00.000Z|10.5|-0.25|0.1|0.1|Gaia3|20.1|0.1|r|Gaia3\n"
-    "T1||CCD|X05|2020-01-02T00:00:00.000Z|350|+89.9|||Gaia3||||\n"
+    "permID|provID|trkSub|obsSubID|mode|stn|sys|ctr|pos1|pos2|pos3|obsTime|"
+    "ra|dec|rmsRA|rmsDec|astCat|mag|rmsMag|band|photCat\n"
+    "433|2011 UE4|T1|a 1|CCD|X05|ICRF_KM|399|1.5|-2.5|3|2020-01-01T00:00:00.000Z|"
+    "10.5|-0.25|0.1|0.1|Gaia3|20.1|0.1|r|Gaia3\n"
+    "||T1||CCD|X05||||||2020-01-02T00:00:00.000Z|350|+89.9|||Gaia3||||\n"
 )
 
 
