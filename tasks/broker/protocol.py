@@ -13,7 +13,8 @@ REASON_HEADER = "reason"
 """Why a message is in the dead queue."""
 DELIVERY_LIMIT = 1000
 """A message that came back more often goes to the dead queue. Only a process that always dies before its claim gets so
-far: everything else is counted in the bucket, and a task may well be given back many times, with its checkpoints."""
+far (on RabbitMQ 4.3 nothing else counts: not what is given back): everything else is counted in the bucket, and a task
+may well be given back many times, with its checkpoints."""
 PARENT_RUN_HEADER = "prefect_parent_run_id"
 """The Prefect task run below which people see the tasks of the job: a worker's flow run is made there."""
 INSTRUMENTATION_HEADER = "instrumentation"

@@ -6,6 +6,7 @@ machine and no service is started or left behind. An installed /usr/lib/rabbitmq
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -188,6 +189,12 @@ class PrivateRabbitMQ:
         if answer.returncode or not answer.stdout.startswith("{ok,"):
             raise RuntimeError(f"Cannot evaluate {expression!r} in RabbitMQ: {answer.stdout}{answer.stderr}")
         return answer.stdout.removeprefix("{ok,").rstrip().removesuffix("}").strip()
+
+    @property
+    def heeds_the_queues_ack_timeout(self) -> bool:
+        """Whether `x-consumer-timeout` of a queue wins over the server's setting: from RabbitMQ 3.12 on."""
+        numbers = re.findall(r"\d+", self.evaluate("rabbit_misc:version()."))
+        return tuple(map(int, numbers[:2])) >= (3, 12)
 
     def add_virtual_host(self) -> str:
         """Make a virtual host of a random name: queues of its own for one test. Return its name."""
