@@ -1,7 +1,7 @@
 """`thor-collect`: bring a job's outputs home and merge them. `python -m flows.collect JOB --output DIR`."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.shown.result_page import show_results
@@ -49,6 +49,7 @@ def collect_job(
     output: Path | None = None,
     config: Path | None = None,
     catalogue: Path | None = None,
+    merge_only: bool = False,  # noqa: FBT001, FBT002 (a check box)
 ) -> Collected:
     """Bring the outputs of a job home, and merge its recovered orbits.
 
@@ -57,8 +58,9 @@ def collect_job(
     Args:
         output: Directory for the results, on the machine that runs this. Default: thor_output/JOB_ID.
         config: File of settings whose keys ades.* go before those of the job; other keys change nothing any more.
+        merge_only: Of each task only what the merged results are made of, and why it failed: for jobs of many tasks.
     """
-    options = collect_options(config, catalogue)
+    options = replace(collect_options(config, catalogue), merge_only=merge_only)
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
     layout = JobLayout(job_id_from_text(job_id))
     manifest = read_manifest(store, layout)

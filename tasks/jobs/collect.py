@@ -62,12 +62,17 @@ def collect_outputs(
     statuses: Mapping[TaskId, Status],
     orbit_ids: Mapping[TaskId, str],
     output: Path,
-    on_task: Callable[[TaskId], None] = lambda _: None,
+    wanted: Callable[[str], bool] = lambda _: True,
 ) -> list[CollectedTask]:
     """Download the outputs of every task that has come to an end, in the order of `statuses`.
 
     An output of a *failed* task that is missing or other than its status says is left out with a warning: it may have
     been listed while a former attempt still wrote. Outputs of a succeeded task are the result, and checked strictly.
+
+    Parameters
+    ----------
+    wanted
+        Tells of the name of an output whether it is downloaded.
 
     Raises
     ------
@@ -81,7 +86,7 @@ def collect_outputs(
     def collect(task_id: TaskId) -> CollectedTask:
         status = statuses[task_id]
         directory = output / "tasks" / task_id / "outputs"
-        for expected in status.outputs if status.is_terminal else ():
+        for expected in filter(lambda each: wanted(each.name), status.outputs if status.is_terminal else ()):
             try:
                 _bring_home(bucket, layout.task(task_id), expected, directory)
             except (OutputDiffersError, OutputNameError) as error:
@@ -90,7 +95,6 @@ def collect_outputs(
                 logger.warning("Left an output of failed task %s out: %s", task_id, error)
         if status.state == "succeeded":
             remove_file(directory / ERROR_MESSAGE)  # of an earlier collect, before the task was retried
-        on_task(task_id)
         return CollectedTask(task_id, orbit_ids[task_id], status, directory)
 
     with ThreadPoolExecutor(DOWNLOADERS) as downloaders:

@@ -15,8 +15,9 @@ from tasks.inputs.config_file import items_from_csv
 from tasks.inputs.csv_text import csv_from_table
 from tasks.jobs.checkpoints import parquet_from_table
 from tasks.jobs.collect import JOB_FILE, CollectedTask, collect_outputs, make_own, remove_file, write_whole
+from tasks.jobs.finish import ERROR_MESSAGE
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.output_files import without_row_numbers
+from tasks.jobs.output_files import READ_BY_PROGRAMS, without_row_numbers
 from tasks.records.manifest import Manifest
 from tasks.results.adam_core_tables import adam_core_members, adam_core_orbits
 from tasks.results.ades_file import AdesFiles, ades_files
@@ -46,6 +47,10 @@ FILES = {
 """Files of merged results, with what each is; docs/outputs.md has their columns."""
 
 
+MERGED_FILES = frozenset({*(f"{name}.parquet" for name in READ_BY_PROGRAMS), ERROR_MESSAGE})
+"""Outputs of a task without which its results can't be merged, or its failure not be explained."""
+
+
 @dataclass(frozen=True)
 class CollectOptions:
     """What a person may ask of collecting."""
@@ -54,6 +59,12 @@ class CollectOptions:
     ades: Mapping[str, str] = field(default_factory=dict)
     #: Orbits of known objects, blocks of `known_detections.tables.KNOWN_ORBITS`; None: nothing is attributed.
     catalogue: Iterable[pa.Table] | None = None
+    #: Of each task only the files that are merged, and why it failed: a sixth of the requests.
+    merge_only: bool = False
+
+    def wants(self, file_name: str) -> bool:
+        """Tell whether this output of a task is to be brought home."""
+        return not self.merge_only or file_name in MERGED_FILES
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,9 @@ def collect_results(
     config = _config_items(watch.bucket, watch.layout)
     statuses = watch.whole_statuses()
     orbit_ids = dict(zip(manifest.task_ids, manifest.orbit_ids, strict=True))
-    tasks = collect_outputs(watch.bucket, watch.layout, statuses=statuses, orbit_ids=orbit_ids, output=output)
+    tasks = collect_outputs(
+        watch.bucket, watch.layout, statuses=statuses, orbit_ids=orbit_ids, output=output, wanted=options.wants
+    )
     merged = merge_results(task for task in tasks if task.status.state == "succeeded")
     observations = download_observations(watch.bucket, watch.layout)
     detections = detections_from_csv(observations, merged.members["obs_id"])

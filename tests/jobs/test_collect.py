@@ -16,10 +16,10 @@ from tasks.jobs.collect import collect_outputs, make_own, require_writable
 from tasks.jobs.monitor import JobWatch
 from tasks.records.ids import JobId
 from tasks.records.manifest import Manifest
-from tasks.records.status import OutputObject, Status
+from tasks.records.status import OutputObject, Status, status_from_bytes
 from tasks.results import job_results as results
 from tasks.results.ades_file import AdesFiles
-from tasks.results.job_results import collect_results
+from tasks.results.job_results import CollectOptions, collect_results
 from tests.services.small_disk import small_disk
 from tests.support.buckets import FakeBucket
 from tests.support.jobs import NOW
@@ -270,7 +270,7 @@ def put_results(bucket, task_id, orbits):
     )
 
 
-def collected(bucket, task_ids, output):
+def collected(bucket, task_ids, output, options=None):
     watch = JobWatch(bucket, LAYOUT, task_ids)
     watch.look()
     manifest = Manifest(
@@ -283,7 +283,7 @@ def collected(bucket, task_ids, output):
         engine_version="1.0",
         inputs_sha256={},
     )
-    return collect_results(watch, manifest=manifest, output=output)
+    return collect_results(watch, manifest=manifest, output=output, options=options)
 
 
 def test_another_jobs_results_are_refused_where_one_jobs_are_and_nothing_is_touched(tmp_path):
@@ -378,3 +378,27 @@ def test_failed_tasks_are_left_out_of_the_merged_tables(tmp_path):
 
     assert results.merged.orbits["orbit_id"].to_pylist() == ["x"]
     assert [task.status.state for task in results.tasks] == ["succeeded", "failed"]
+
+
+def test_what_the_merge_needs_alone_gives_the_same_merged_results_and_the_rest_comes_later(tmp_path):
+    bucket = FakeBucket()
+    put_results(bucket, "t1", {"x": Found("abcdef")})
+    bucket.write(LAYOUT.task("t1").output("thor.log"), b"log")
+    stored = status_from_bytes(bucket.read(LAYOUT.task("t1").status).body)
+    log = OutputObject(name="thor.log", size=3, crc32c=crc32c_from_bytes(b"log"))
+    status = stored.model_copy(update={"outputs": (*stored.outputs, log)})
+    bucket.write(LAYOUT.task("t1").status, status.to_bytes(), summary=status.summary)
+    put_task(bucket, "t2", {"error_message.txt": b"why", "thor.log": b"log"}, state="failed")
+
+    results = collected(bucket, ["t1", "t2"], tmp_path, CollectOptions(merge_only=True))
+
+    assert results.merged.orbits["orbit_id"].to_pylist() == ["x"]
+    homes = {task: {path.name for path in (tmp_path / f"tasks/{task}/outputs").iterdir()} for task in ("t1", "t2")}
+    assert homes == {
+        "t1": {"recovered_orbits.parquet", "recovered_orbit_members.parquet"},
+        "t2": {"error_message.txt"},
+    }
+    table = (tmp_path / "recovered_orbits.csv").read_bytes()
+    collected(bucket, ["t1", "t2"], tmp_path)
+    assert (tmp_path / "tasks/t1/outputs/thor.log").read_bytes() == b"log"
+    assert (tmp_path / "recovered_orbits.csv").read_bytes() == table
