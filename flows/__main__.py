@@ -20,7 +20,7 @@ VERBS = {
     "a job, from its inputs to its results": ("config", "orbits", "submit", "monitor", "collect"),
     "what there is": ("list", "status", "workers", "doctor"),
     "when something went wrong": ("retry", "cancel", "repair", "drain_dead", "delete"),
-    "a service that runs by itself": ("incoming", "autoscale", "clean_up", "metrics", "setup"),
+    "a service that runs by itself": ("incoming", "night", "autoscale", "clean_up", "metrics", "setup"),
 }
 WORKER = "worker"
 """The verb that is a program of its own, `python -m workers`: what runs the flows is not known to them."""

@@ -11,6 +11,7 @@ inputs/    people's files in: every format read and checked, and made the bytes 
 jobs/      the order of writes: submit, claim, finish, collect
 operations/  the operator's verbs: retry, cancel, repair, delete, doctor, and tables that come in by themselves
 results/   recovered orbits out: tables, report, plots, ADES
+surveys/   night after night: tables in, each night linked with those before it, objects that grow
 bootstrap  builds clients from settings and URLs
 prefect_api/  every word to and from a Prefect server: the runs that people see, steps, set-up; never in the way
 """

@@ -11,6 +11,7 @@ JOBS_PREFIX = "thor_jobs/v1/"
 ERROR_SUFFIX = ".error.txt"
 """Of the object beside a table below `incoming/` that says why it was refused."""
 
+SURVEYS_PREFIX = "surveys/"
 INCOMING_PREFIX = "incoming/"
 """Here people put tables of observations that are to become jobs by themselves."""
 INTAKES_PREFIX = f"{JOBS_PREFIX}incoming/"
@@ -194,3 +195,67 @@ def _checked(file_name: str) -> str:
 
 def _is_safe(file_name: str) -> bool:
     return all(map(is_safe_id, file_name.split("/")))
+
+
+@dataclass(frozen=True)
+class SurveyLayout:
+    """Object names of one survey."""
+
+    survey_id: str
+
+    @property
+    def prefix(self) -> str:
+        """Everything of the survey lies below it."""
+        return f"{SURVEYS_PREFIX}{_checked(self.survey_id)}/"
+
+    @property
+    def incoming(self) -> str:
+        """Here people put tables of observations."""
+        return f"{self.prefix}incoming/"
+
+    @property
+    def settings(self) -> str:
+        """What a person says of the survey, JSON; absent: the defaults."""
+        return f"{self.prefix}survey.json"
+
+    @property
+    def config(self) -> str:
+        """Settings of its jobs, and who observes with what; absent: the defaults."""
+        return f"{self.prefix}config.csv"
+
+    @property
+    def orbits(self) -> str:
+        """Standing test orbits; absent: chosen for each window."""
+        return f"{self.prefix}orbits.csv"
+
+    @property
+    def catalogue(self) -> str:
+        """The one object below it is the catalogue of known objects, in its own format; none: nothing is known."""
+        return f"{self.prefix}catalogue/"
+
+    @property
+    def state(self) -> str:
+        """The one object that changes, JSON."""
+        return f"{self.prefix}state.json"
+
+    @property
+    def page(self) -> str:
+        """The page over all nights, HTML."""
+        return f"{self.prefix}survey.html"
+
+    def table(self, version: str, leaf: str) -> str:
+        """Return one file of a table that was taken in."""
+        return f"{self.prefix}tables/{_checked(version)}/{_checked(leaf)}"
+
+    def night(self, folder: str, leaf: str) -> str:
+        """Return one file of what came of a night."""
+        return f"{self.prefix}nights/{_checked(folder)}/{_checked(leaf)}"
+
+    @property
+    def reported(self) -> str:
+        """Every report to the Minor Planet Center lies below it."""
+        return f"{self.prefix}reported/"
+
+    def report(self, number: int, leaf: str) -> str:
+        """Return one file of a report."""
+        return f"{self.reported}{number:06d}/{_checked(leaf)}"

@@ -1,0 +1,67 @@
+"""`python -m flows.night`: a survey's nights by real workers, and what a person is told."""
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import night
+from flows.terminal import command_line
+from tasks.records.survey import NightRecord
+from tests.flow_runs.places import Place
+from tests.support.night_survey import LAYOUT, put_night, put_settings, tables_by_night
+
+
+@pytest.fixture
+def unseen():
+    """Prefect is configured, and is not there."""
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        yield
+
+
+def run(*arguments):
+    return command_line.exit_code_of(lambda: night.main(arguments))
+
+
+def records_of(bucket):
+    names = [info.name for info in bucket.list(f"{LAYOUT.prefix}nights/", ending="/night.json")]
+    return [NightRecord.from_bytes(bucket.read(name).body) for name in names]
+
+
+def test_nights_are_linked_by_workers_and_what_is_new_is_told(place: Place, unseen, capsys):
+    put_settings(place.bucket)
+    nights = list(tables_by_night())[:4]
+    for each in nights:
+        put_night(place.bucket, each)
+
+    assert run("S1", *place.options, "--workers", "1") == 0
+
+    told = capsys.readouterr().out
+    assert "4 nights computed by this run." in told
+    assert "Report 1: " in told
+    assert [record.night for record in records_of(place.bucket)] == nights
+    assert run("S1", *place.options, "--workers", "1") == 0
+    assert "0 nights computed by this run." in capsys.readouterr().out
+
+
+def test_a_job_that_nobody_waits_for_is_left_to_the_next_run(place: Place, unseen, capsys):
+    put_settings(place.bucket)
+    for each in list(tables_by_night())[:3]:
+        put_night(place.bucket, each)
+
+    assert run("S1", *place.options, "--no-wait") == 0
+
+    assert "The next night's job is not complete: run this again." in capsys.readouterr().out
+    assert len(records_of(place.bucket)) == 2
+
+
+def test_a_table_that_is_refused_makes_the_exit_code_1(place: Place, unseen, capsys):
+    put_settings(place.bucket)
+    place.bucket.write(f"{LAYOUT.incoming}bad.csv", b"obs_id,mjd_utc\na,1\n")
+
+    assert run("S1", *place.options, "--no-wait") == 1
+
+    assert f"Refused {LAYOUT.incoming}bad.csv: " in capsys.readouterr().out
+
+
+def test_a_name_that_is_none_is_refused_before_anything_is_done(place: Place, unseen, capsys):
+    assert run("../S1", *place.options) == 2
+    assert "job id '../S1'" in capsys.readouterr().err
