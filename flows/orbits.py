@@ -26,7 +26,7 @@ DEFAULTS = SelectionSettings()
 HOW_MANY = either_of("--number", "--coverage")
 
 ORBIT_COLUMNS = ("test orbit", "adds", "covered")
-GROUP_COLUMNS = ("group", "in the field", "covered", "share")
+GROUP_COLUMNS = ("group", "in the field", "covered", "share", "expected")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class OrbitsReport:
     """Which test orbits were chosen and what they are expected to cover."""
 
     output: str
-    #: Mean of the groups' shares.
+    #: Share of all objects in the field, as many of each group as the model expects.
     coverage: float
     orbits: tuple[ChosenOrbit, ...]
     groups: tuple[GroupCoverage, ...]
@@ -64,7 +64,7 @@ def choose(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         observations: File of detections, in any format that `flows.submit` reads, on the machine that runs this.
         population: File of orbits to choose for, in any format of test orbits. Default: the synthetic model.
         config: File of the job's settings, csv of key,value. Default: the defaults of all settings.
-        number: How many test orbits. Default: as many as the coverage takes.
+        number: How many test orbits, at most. Default: as many as the coverage takes.
         coverage: Share of each group's objects in the field that are to be covered, when no number is given.
         groups: Groups of the synthetic model.
         window_days: A longer survey is cut into windows of this many days at most.
@@ -105,7 +105,8 @@ def orbit_row(orbit: ChosenOrbit) -> tuple[object, ...]:
 
 def group_row(group: GroupCoverage) -> tuple[object, ...]:
     """Return the cells of one group."""
-    return group.group, group.in_field, group.covered, None if group.share is None else f"{group.share:.1%}"
+    share = None if group.share is None else f"{group.share:.1%}"
+    return group.group, group.in_field, group.covered, share, f"{group.expected:.3g}"
 
 
 def print_report(report: OrbitsReport) -> None:
@@ -119,8 +120,8 @@ def print_report(report: OrbitsReport) -> None:
     windows = counted(len(report.windows), "window")
     command_line.print_line(
         f"{counted(len(report.orbits), 'test orbit')} for {windows} of time; expected coverage "
-        f"{report.coverage:.1%}: the share of the objects in the field that at least one of them would catch, the mean "
-        "over the groups (docs/test-orbits.md)."
+        f"{report.coverage:.1%}: the share of the objects in the field that at least one of them would catch, of each "
+        "group as many as are expected (docs/test-orbits.md)."
     )
     command_line.print_line(f"Test orbits: {report.output}")
 

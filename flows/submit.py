@@ -92,7 +92,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
             (docs/formats/observations.md).
         orbits: File of test orbits, one task each: THOR's csv, elements, adam-core (docs/formats/test-orbits.md); or
             "auto": chosen to cover the observed sky.
-        number: How many test orbits to choose with "auto". Default: as many as cover nine in ten objects of each group.
+        number: How many test orbits to choose with "auto". Default: as many as are worth it.
         claim_observations: Leave out of later tasks the observations that earlier ones linked with confidence
             (docs/test-orbits.md).
         config: File of settings, csv of key,value. Default: the defaults of all settings.

@@ -55,7 +55,7 @@ def choose_orbits(request: OrbitRequest) -> tuple[Selection, tuple[str, ...]]:
         catalogue=catalogue,
         name=str(request.observations),
     )
-    return chosen, detections.notes
+    return chosen, (*detections.notes, *chosen.notes)
 
 
 def choose_for_observations(

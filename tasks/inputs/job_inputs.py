@@ -147,10 +147,8 @@ def _chosen_orbits(
     table = observations_from_csv(observations.file.opened(), name=name, columns=(*COLUMNS, *OBSERVER_POSITION.names))
     chosen = choose_for_observations(table, settings=settings, selection=selection, name=name)
     covered = f"{chosen.coverage:.1%}"
-    return (
-        chosen.table,
-        f"Chose test orbits ({len(chosen.orbits)}); expected coverage {covered} of objects in the field.",
-    )
+    told = f"Chose test orbits ({len(chosen.orbits)}); expected coverage {covered} of objects in the field."
+    return chosen.table, " ".join((told, *chosen.notes))
 
 
 def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: EngineSettings) -> JobInputs:

@@ -1,13 +1,14 @@
 """Which objects a test orbit would catch: those whose detections make a track that the engine's windows let through.
 
-The windows are the engine's own: the cell's radius, `distance_spread` about the test orbit's distance, the plane, and
-the bounds of speed and acceleration (`builtin.linking.bounds`), together with what makes a cluster (observations,
-nights, arc). Every sighting counts as a detection. Noise and false detections play no part; among few of them the
-engine links objects from beyond its `distance_spread`, too, which is not counted on here.
+The windows are the engine's own: the cell's radius, the plane, and the bounds of speed and acceleration
+(`builtin.linking.bounds`), together with what makes a cluster (observations, nights, arc). Every sighting counts as a
+detection; noise and false detections play no part. `distance_spread` is not a window: it widens the bounds, and what is
+farther from the test orbit's distance is linked as well, while its track stays within them (`DISTANCE_FACTOR`).
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,18 @@ from tasks.engines.settings import ClusterAndLinkSettings, EngineSettings
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+DISTANCE_FACTOR = 2.5
+"""An object may be this many times as far from the observer as the test orbit, or as near. Measured, on a survey of
+three cameras with nine false detections of ten: of the pairs of test orbit and object within all windows the engine
+links 98 % while the distances are within 1.7 of each other, 93 % up to 3; beyond, ever fewer."""
+
+
+SKY_SPEED, DENSITY = 1.1, 14.0
+"""Largest speed, deg / d on the sky, and detections of an exposure in a square degree, at which pairs take as much time
+as everything else. Measured on the same survey: a task takes 1 s at 3 au, 9 s at 0.3 au and 80 s at 0.08 au from the
+Earth."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +79,48 @@ def findable(sightings: Sightings, footprint: Footprint, settings: ClusterAndLin
     return found
 
 
+def faintest_margins(
+    sightings: Sightings, margins: FloatArray, footprint: Footprint, settings: ClusterAndLinkSettings
+) -> FloatArray:
+    """Return the largest H with which each object still makes a cluster, shape (m,); -inf: it makes none.
+
+    Parameters
+    ----------
+    margins : shape (s,)
+        The H at which each sighting is at the limit.
+    """
+    faintest = np.empty(len(sightings.start) - 1)
+    _faintest(
+        sightings.start,
+        sightings.pointing,
+        margins,
+        footprint.mjd_tdb,
+        footprint.night,
+        settings.min_observations,
+        settings.min_nights,
+        settings.min_arc_days,
+        settings.max_gap_days,
+        faintest,
+    )
+    return faintest
+
+
+class Reach(NamedTuple):
+    """What a test orbit would do in a survey."""
+
+    #: shape (m,): objects that the engine would link.
+    caught: BoolArray
+    #: The work of a task, in pointings: those that its cell meets; more where it links fast tracks among many.
+    effort: float
+
+
 def caught(candidate: Candidate, sightings: Sightings, footprint: Footprint, settings: EngineSettings) -> BoolArray:
-    """Tell which objects the engine would link with this test orbit, shape (m,).
+    """Tell which objects the engine would link with this test orbit, shape (m,); see `reach_of`."""
+    return reach_of(candidate, sightings, footprint, settings).caught
+
+
+def reach_of(candidate: Candidate, sightings: Sightings, footprint: Footprint, settings: EngineSettings) -> Reach:
+    """Tell which objects the engine would link with this test orbit, and how much of the survey it would work on.
 
     Parameters
     ----------
@@ -80,19 +133,30 @@ def caught(candidate: Candidate, sightings: Sightings, footprint: Footprint, set
     path = path_of_state(candidate.state, candidate.epoch_mjd_tdb, footprint)
     met = _met(path, footprint, math.radians(settings.range_and_shift.cell_radius_deg))
     if not met.size or not np.isfinite(path.states).all():
-        return found
+        return Reach(found, 0.0)
     near = path.at(met)
     linking = settings.cluster_and_link
+    in_reach = np.zeros(len(sightings.pointing), dtype=np.bool_)
+    _reach(
+        sightings.start,
+        sightings.pointing,
+        sightings.direction,
+        sightings.distance,
+        path.line_of_sight,
+        path.distance,
+        math.cos(math.radians(settings.range_and_shift.cell_radius_deg)),
+        linking.min_observations,
+        in_reach,
+    )
+    if not in_reach.any():
+        return Reach(found, float(len(met)))
     bounds = bounds_of_path(near, footprint.observer_position[met], footprint.observer_velocity[met], linking)
     _catch(
         sightings.start,
         sightings.pointing,
-        _places(path, sightings, footprint, settings, at_a_slant=is_seen_at_a_slant(near)),
-        # The kappa of `builtin.linking.bounds`.
-        path.distance[sightings.pointing] / sightings.distance - 1.0,
+        _places(path, sightings, in_reach, footprint, settings, at_a_slant=is_seen_at_a_slant(near)),
         footprint.mjd_tdb,
         footprint.night,
-        linking.distance_spread,
         bounds.speed,
         bounds.acceleration,
         linking.min_observations,
@@ -101,7 +165,16 @@ def caught(candidate: Candidate, sightings: Sightings, footprint: Footprint, set
         linking.max_gap_days,
         found,
     )
-    return found
+    return Reach(found, len(met) * _work_by_pairs(near, bounds.speed, footprint.density))
+
+
+def _work_by_pairs(near: OrbitPath, speed_deg_per_day: float, density: float) -> float:
+    """Return the work of a task over that of one whose tracks are slow.
+
+    Pairs of detections are tried within the largest speed; it is one about the Sun, on the sky r / rho times that.
+    """
+    nearest = float((np.linalg.norm(near.states[:, :3], axis=1) / near.distance).max())
+    return 1.0 + density / DENSITY * (speed_deg_per_day * nearest / SKY_SPEED) ** 2
 
 
 def _met(path: OrbitPath, footprint: Footprint, radius_rad: float) -> IndexArray:
@@ -113,13 +186,19 @@ def _met(path: OrbitPath, footprint: Footprint, radius_rad: float) -> IndexArray
 
 
 def _places(
-    path: OrbitPath, sightings: Sightings, footprint: Footprint, settings: EngineSettings, *, at_a_slant: bool
+    path: OrbitPath,
+    sightings: Sightings,
+    wanted: BoolArray,
+    footprint: Footprint,
+    settings: EngineSettings,
+    *,
+    at_a_slant: bool,
 ) -> FloatArray:
-    """Return the place of each sighting in the test orbit's plane, deg, shape (s, 2), nan outside of its cell.
+    """Return the place of each wanted sighting in the test orbit's plane, deg, shape (s, 2); nan: not wanted, outside.
 
     By the engine's own kernel, to which a pointing is an exposure.
     """
-    order = sightings.by_pointing
+    order = sightings.by_pointing[wanted[sightings.by_pointing]]
     rows, theta_deg = np.empty(len(order), np.int32), np.empty((len(order), 2))
     across = basis_across(path.line_of_sight)
     kept, _ = project_block(
@@ -137,9 +216,75 @@ def _places(
         rows,
         theta_deg,
     )
-    places = np.full((len(order), 2), np.nan)
+    places = np.full((len(sightings.pointing), 2), np.nan)
     places[order[rows[:kept]]] = theta_deg[:kept]
     return places
+
+
+@kernel
+def _reach(
+    start: IndexArray,
+    pointing: IndexArray,
+    direction: FloatArray,
+    distance: FloatArray,
+    line_of_sight: FloatArray,
+    path_distance: FloatArray,
+    edge: float,
+    min_observations: int,
+    in_reach: BoolArray,
+) -> None:
+    """Mark the sightings in the cell of objects that have enough there, at about the test orbit's distance.
+
+    Of the few that remain the place is computed: of what a survey has, a cell holds little.
+    """
+    farthest = math.log(DISTANCE_FACTOR)
+    for k in range(start.size - 1):
+        middle = (start[k] + start[k + 1]) // 2
+        if middle == start[k + 1]:
+            continue
+        if abs(math.log(path_distance[pointing[middle]] / distance[middle])) > farthest:
+            continue
+        inside = 0
+        for s in range(start[k], start[k + 1]):
+            n, centre = direction[s], line_of_sight[pointing[s]]
+            in_reach[s] = n[0] * centre[0] + n[1] * centre[1] + n[2] * centre[2] >= edge
+            inside += in_reach[s]
+        if inside < min_observations:
+            in_reach[start[k] : start[k + 1]] = False
+
+
+@kernel
+def _faintest(
+    start: IndexArray,
+    pointing: IndexArray,
+    margins: FloatArray,
+    times: FloatArray,
+    nights: IndexArray,
+    min_observations: int,
+    min_nights: int,
+    min_arc: float,
+    max_gap: float,
+    faintest: FloatArray,
+) -> None:
+    """Halve the sorted margins: with fewer sightings an object is found no more easily."""
+    for k in range(faintest.size):
+        own = margins[start[k] : start[k + 1]]
+        rows = pointing[start[k] : start[k + 1]]
+        faintest[k] = -np.inf
+        if own.size < min_observations:
+            continue
+        ordered = np.sort(own)
+        # Sightings from `low` on, in this order, make a cluster; those from `high` on do not.
+        low, high = -1, own.size - min_observations + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            bright = rows[own >= ordered[middle]]
+            if _makes_cluster(times[bright], nights[bright], min_observations, min_nights, min_arc, max_gap):
+                low = middle
+            else:
+                high = middle
+        if low >= 0:
+            faintest[k] = ordered[low]
 
 
 @kernel
@@ -194,10 +339,8 @@ def _catch(
     start: IndexArray,
     pointing: IndexArray,
     places: FloatArray,
-    kappa: FloatArray,
     times: FloatArray,
     nights: IndexArray,
-    distance_spread: float,
     max_speed: float,
     max_acceleration: float,
     min_observations: int,
@@ -212,9 +355,6 @@ def _catch(
     rows = np.empty(longest, dtype=np.int64)
     x, y = np.empty(longest), np.empty(longest)
     for k in range(found.size):
-        middle = (start[k] + start[k + 1]) // 2
-        if middle == start[k + 1] or abs(kappa[middle]) > distance_spread:
-            continue
         kept = 0
         for s in range(start[k], start[k + 1]):
             if not math.isnan(places[s, 0]):

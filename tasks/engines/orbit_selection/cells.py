@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.constants import MU_SUN
-from tasks.engines.orbit_selection.catch import Candidate
+from tasks.engines.orbit_selection.catch import DISTANCE_FACTOR, Candidate
 from tasks.engines.orbit_selection.footprint import tile_numbers
 from tasks.engines.orbit_selection.objects_in_field import Window
 from tasks.engines.settings import EngineSettings
@@ -87,7 +87,7 @@ def _keys(local: _Local, settings: EngineSettings, scale: float) -> IndexArray:
     tile = max(SMALLEST_TILE_DEG, scale * settings.range_and_shift.cell_radius_deg)
     # A shell of distance from the Sun, seen in one direction, is one of distance from the observer: what the engine
     # bounds. So shells grow with it, and are thin where an object is near.
-    shell = np.floor(np.log(local.rho) / (scale * np.log1p(linking.distance_spread)))
+    shell = np.floor(np.log(local.rho) / (scale * np.log(DISTANCE_FACTOR)))
     velocity = np.rint((local.velocity - CIRCULAR) / (scale * linking.speed_spread))
     return np.column_stack([tile_numbers(local.toward, tile), shell, velocity]).astype(np.int64)
 

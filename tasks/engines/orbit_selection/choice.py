@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.engines.errors import EngineInputError
-from tasks.engines.orbit_selection.catch import Candidate, caught, could_find
+from tasks.engines.orbit_selection.catch import Candidate, could_find, reach_of
 from tasks.engines.orbit_selection.cells import candidates_of_window
 from tasks.engines.orbit_selection.footprint import footprint_of_observations, windows_of_footprint
 from tasks.engines.orbit_selection.objects_in_field import (
@@ -30,14 +30,22 @@ FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-MOST_CANDIDATES = 800
-"""Candidates of all windows together, and in each window not fewer than"""
+MOST_CANDIDATES = 500
+"""Candidates of all windows together in each round, and in each window not fewer than"""
 FEWEST_CANDIDATES = 100
+
+ROUNDS = 2
+"""After the first choice, candidates are made once more of what it left uncovered."""
 
 DIGITS = 12
 """Decimals of a chosen state, au and au/d: enough for metres, and the last bits of a machine's arithmetic are gone."""
 
-_TINY = 1e-12
+WORTH = 0.002
+"""Share of all groups that a test orbit must add if its cell met every pointing; less where it meets fewer and costs
+less, more where it comes near the Earth and costs more (`catch.Reach`)."""
+
+FEWEST_OBJECTS = 1.5
+"""A test orbit must add more than this many of the drawn objects of a group: by one alone, chance chose it."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,8 @@ class SelectionSettings:
 
     #: Test orbits to choose, >= 1; None: as many as `coverage` asks for.
     number: int | None = None
-    #: Share of each group's objects that are to be covered, (0, 1].
-    coverage: float = 0.9
+    #: Share of each group's objects that are to be covered, (0, 1]; less where the next test orbit is not `WORTH` it.
+    coverage: float = 0.99
     #: Groups of the synthetic model; each counts the same, however many objects it has.
     groups: tuple[str, ...] = tuple(GROUPS)
     #: Longest stretch of time that one choice is for, days, > 0.
@@ -55,7 +63,7 @@ class SelectionSettings:
     #: Radius of an exposure whose detections are too few to tell, deg, > 0.
     field_radius_deg: float = 0.5
     #: Objects in the field wanted of each group and window: half to choose by, half to judge by, >= 2.
-    objects_per_group: int = 600
+    objects_per_group: int = 800
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,8 @@ class GroupCoverage:
     #: Objects in the field by which the choice is judged, in all windows.
     in_field: int
     covered: int
+    #: Objects of it that the model expects the survey to be able to find; a catalogue's are counted.
+    expected: float
 
     @property
     def share(self) -> float | None:
@@ -97,12 +107,23 @@ class Selection:
     groups: tuple[GroupCoverage, ...]
     #: First and last time of each window, MJD TDB.
     windows: tuple[tuple[float, float], ...]
+    #: Test orbits that were asked for; None: as many as are worth it.
+    number: int | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the choice, in words."""
+        if self.number is None or len(self.orbits) >= self.number:
+            return ()
+        return (
+            f"Chose {len(self.orbits)} test orbits, not {self.number}: no other finds enough of what these do not.",
+        )
 
     @property
     def coverage(self) -> float:
-        """Share of the objects in the field that are covered, the mean over the groups that have any."""
-        shares = [group.share for group in self.groups if group.share is not None]
-        return sum(shares) / len(shares)
+        """Share of the objects in the field that are covered: of all groups, as many of each as are expected."""
+        expected = sum(group.expected for group in self.groups if group.share is not None)
+        return sum((group.share or 0.0) * group.expected for group in self.groups) / expected
 
 
 def select_test_orbits(
@@ -145,8 +166,9 @@ def select_test_orbits(
         ]
     if not sum(len(window.states) for window in windows):
         raise EngineInputError(_nothing_found(len(every), linking.min_observations, linking.min_nights))
-    choice = _Choice(windows, groups, settings, splits=catalogue is None)
-    return choice.selection(choice.greedy(number=selection.number, coverage=selection.coverage))
+    choice = _Choice(windows, groups, settings)
+    chosen = choice.greedy(number=selection.number, coverage=selection.coverage)
+    return choice.selection(chosen, number=selection.number)
 
 
 def _nothing_found(n_windows: int, min_observations: int, min_nights: int) -> str:
@@ -161,44 +183,67 @@ def _nothing_found(n_windows: int, min_observations: int, min_nights: int) -> st
 class _Choice:
     """All objects of all windows, all candidates, and who catches whom."""
 
-    def __init__(
-        self, windows: Sequence[Window], groups: Sequence[str], settings: EngineSettings, *, splits: bool
-    ) -> None:
+    def __init__(self, windows: Sequence[Window], groups: Sequence[str], settings: EngineSettings) -> None:
         self._windows = windows
         self._groups = groups
         self._group = np.concatenate([window.group for window in windows])
-        numbers = np.concatenate([np.arange(len(window.states)) for window in windows])
-        everything = np.ones(len(numbers), dtype=np.bool_)
-        # A group of one object has nothing to judge by but itself.
-        chooses, judges = (numbers % 2 == 0, numbers % 2 == 1) if splits else (everything, everything)
+        self._expected = np.sum([window.expected for window in windows], axis=0)
+        chooses = np.concatenate([window.chooses for window in windows])
+        # A catalogue's objects do both; and a group of one drawn object has nothing to judge by but itself.
+        judges = ~chooses
         self._judges = judges | ~self._has_any(judges)[self._group]
         self._weight = self._group_weights(chooses | ~self._has_any(chooses)[self._group])
         self._merit = self._group_weights(self._judges)
-        self._candidates = self._all_candidates(settings)
-        self._caught = np.array(
-            [
-                np.concatenate([caught(each, window.sightings, window.footprint, settings) for window in windows])
-                for _, each in self._candidates
-            ]
-        )
+        self._settings = settings
+        self._fewest = FEWEST_OBJECTS * self._weight.max()
+        self._candidates: list[tuple[int, Candidate]] = []
+        self._caught = np.zeros((0, len(self._group)), dtype=np.bool_)
+        #: Work of each candidate's task, over that of one whose cell meets every pointing.
+        self._effort = np.zeros(0)
 
     def greedy(self, *, number: int | None, coverage: float) -> list[int]:
         """Return the chosen candidates, in order. Of equal ones the first, of the fullest cell, is taken."""
         chosen: list[int] = []
         covered = np.zeros(len(self._group), dtype=np.bool_)
-        while number is None or len(chosen) < number:
-            wanted = self._weight * ~covered
-            if number is None:
-                wanted[self._is_enough(covered, coverage)[self._group]] = 0.0
-            gains = self._caught @ wanted
-            best = int(np.argmax(gains))
-            if gains[best] <= _TINY:
-                break
-            chosen.append(best)
-            covered |= self._caught[best]
+        for _ in range(ROUNDS):
+            self._add_candidates(covered)
+            while number is None or len(chosen) < number:
+                wanted = self._weight * ~covered
+                if number is None:
+                    wanted[self._is_enough(covered, coverage)[self._group]] = 0.0
+                gains = self._caught @ wanted
+                gains[gains < np.maximum(WORTH * self._effort, self._fewest)] = 0.0
+                best = int(np.argmax(gains)) if gains.size else -1
+                if best < 0 or gains[best] == 0.0:
+                    break
+                chosen.append(best)
+                covered |= self._caught[best]
         return chosen
 
-    def selection(self, chosen: Sequence[int]) -> Selection:
+    def _add_candidates(self, covered: BoolArray) -> None:
+        """Make candidates of what is not covered, and see whom they catch."""
+        most = max(FEWEST_CANDIDATES, MOST_CANDIDATES // len(self._windows))
+        ends = np.cumsum([len(window.states) for window in self._windows])
+        weights = np.split(self._weight * ~covered, ends[:-1])
+        added = [
+            (number, candidate)
+            for number, (window, weight) in enumerate(zip(self._windows, weights, strict=True))
+            for candidate in candidates_of_window(window, weight, self._settings, most=most)
+        ]
+        reaches = [
+            [reach_of(each, window.sightings, window.footprint, self._settings) for window in self._windows]
+            for _, each in added
+        ]
+        if not added:
+            return
+        new = np.array([np.concatenate([reach.caught for reach in each]) for each in reaches])
+        pointings = sum(len(window.footprint) for window in self._windows)
+        effort = np.array([sum(reach.effort for reach in each) / pointings for each in reaches])
+        self._candidates += added
+        self._caught = np.concatenate([self._caught, new])
+        self._effort = np.concatenate([self._effort, effort])
+
+    def selection(self, chosen: Sequence[int], *, number: int | None) -> Selection:
         """Return what people get of the chosen candidates."""
         covered = np.zeros(len(self._group), dtype=np.bool_)
         orbits: list[ChosenOrbit] = []
@@ -220,28 +265,23 @@ class _Choice:
         return Selection(
             table=_table([orbit.orbit_id for orbit in orbits], [self._candidates[index][1] for index in chosen]),
             orbits=tuple(orbits),
-            groups=tuple(self._coverage(number, covered) for number in range(len(self._groups))),
+            groups=tuple(self._coverage(group, covered) for group in range(len(self._groups))),
             windows=tuple((float(w.footprint.mjd_tdb[0]), float(w.footprint.mjd_tdb[-1])) for w in self._windows),
+            number=number,
         )
 
     def _has_any(self, objects: BoolArray) -> BoolArray:
         return np.bincount(self._group[objects], minlength=len(self._groups)) > 0
 
     def _group_weights(self, objects: BoolArray) -> FloatArray:
-        """Weigh objects so that each group that has any counts the same, and all together 1; others have none."""
-        counts = np.bincount(self._group[objects], minlength=len(self._groups))
-        share = 1.0 / np.maximum(counts, 1) / max(int((counts > 0).sum()), 1)
-        return np.where(objects, share[self._group], 0.0)
+        """Weigh objects so that groups count by how likely the survey has any of them, and all together 1.
 
-    def _all_candidates(self, settings: EngineSettings) -> list[tuple[int, Candidate]]:
-        most = max(FEWEST_CANDIDATES, MOST_CANDIDATES // len(self._windows))
-        ends = np.cumsum([len(window.states) for window in self._windows])
-        weights = np.split(self._weight, ends[:-1])
-        return [
-            (number, candidate)
-            for number, (window, weight) in enumerate(zip(self._windows, weights, strict=True))
-            for candidate in candidates_of_window(window, weight, settings, most=most)
-        ]
+        Not by how many there are: the main belt would be everything.
+        """
+        counts = np.bincount(self._group[objects], minlength=len(self._groups))
+        likely = np.where(counts > 0, -np.expm1(-self._expected), 0.0)
+        share = likely / np.maximum(counts, 1) / likely.sum()
+        return np.where(objects, share[self._group], 0.0)
 
     def _is_enough(self, covered: BoolArray, coverage: float) -> BoolArray:
         """Tell which groups are covered as asked for, by the objects that judge."""
@@ -251,7 +291,9 @@ class _Choice:
 
     def _coverage(self, number: int, covered: BoolArray) -> GroupCoverage:
         judged = self._judges & (self._group == number)
-        return GroupCoverage(self._groups[number], int(judged.sum()), int((judged & covered).sum()))
+        return GroupCoverage(
+            self._groups[number], int(judged.sum()), int((judged & covered).sum()), float(self._expected[number])
+        )
 
 
 def _orbit_id(place: int, group: str, window: int, candidate: Candidate, where: Window) -> str:

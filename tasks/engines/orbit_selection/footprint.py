@@ -15,8 +15,24 @@ from tasks.engines.builtin.observations_check import check_observations, conform
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 
-COLUMNS = ("mjd_utc", "RA_deg", "Dec_deg", "observatory_code", "exposure_id", "night_id")
+COLUMNS = ("mjd_utc", "RA_deg", "Dec_deg", "Dec_sigma_deg", "mag", "observatory_code", "exposure_id", "night_id")
 """What a footprint needs of observations."""
+
+LIMIT_QUANTILE = 0.9
+"""Share of a pointing's magnitudes that are brighter than its limit, where half of what is there is detected: so it is
+where counts grow by 0.2 to 0.4 a magnitude and efficiency fades within some tenths."""
+
+ENOUGH_MAGNITUDES = 30
+"""A pointing that has fewer takes the limit of all magnitudes of its observatory."""
+
+ASSUMED_LIMIT = 21.5
+"""Limiting magnitude of an observatory that gives none: between those of today's wide surveys (19 to 23)."""
+
+ASSUMED_SIGMA_DEG = 0.2 / 3600.0
+"""Uncertainty of a place where no detection has one."""
+
+_MAGNITUDES = (3.0, 30.0)
+"""Values beyond these stand for a magnitude that is not there."""
 
 ONE_POINTING_DAYS = 5.0 / 86400
 """Exposures of one observatory that follow each other closer than this are one pointing: chips of one camera, or
@@ -35,7 +51,7 @@ class Footprint:
 
     #: shape (k,)
     mjd_tdb: FloatArray
-    #: shape (k,): number of the night.
+    #: shape (k,): number of the night of the sky: what several observatories see in one night is one.
     night: IndexArray
     #: shape (k, 3): observer.
     observer_position: FloatArray
@@ -45,6 +61,12 @@ class Footprint:
     #: shape (d, 3): unit vectors to the middles; shape (d,): radii, radians.
     disc_centre: FloatArray
     disc_radius: FloatArray
+    #: shape (k,): magnitude at which half of the objects are detected.
+    limit_mag: FloatArray
+    #: 1-sigma uncertainty of a faint detection's place, radians: one in ten is less certain.
+    sigma_rad: float
+    #: Detections of a pointing in a square degree, the mean.
+    density: float
 
     def __len__(self) -> int:
         """Return the number of pointings."""
@@ -66,6 +88,9 @@ class Footprint:
             disc_start=self.disc_start[first : last + 1] - self.disc_start[first],
             disc_centre=self.disc_centre[discs],
             disc_radius=self.disc_radius[discs],
+            limit_mag=self.limit_mag[first:last],
+            sigma_rad=self.sigma_rad,
+            density=self.density,
         )
 
 
@@ -91,6 +116,7 @@ def footprint_of_observations(observations: pa.Table, *, smallest_radius_deg: fl
     pointing_of_exposure, first_exposure = _pointings(exposures)
     pointing = pointing_of_exposure[exposures.of_detection]
     count = len(first_exposure)
+    first_exposure_row = exposures.first_row[first_exposure]
     _, reach = _discs(line_of_sight, pointing, count)
     tile = np.zeros(len(pointing), dtype=np.int64)
     spread = reach[pointing] > np.radians(WIDEST_DISC_DEG)
@@ -98,14 +124,18 @@ def footprint_of_observations(observations: pa.Table, *, smallest_radius_deg: fl
     n_tiles = int(tile.max()) + 1
     disc, keys = numbered(pointing * n_tiles + tile)
     centre, radius = _discs(line_of_sight, disc, len(keys))
+    radius = np.maximum(radius, np.radians(smallest_radius_deg))
     return Footprint(
         mjd_tdb=exposures.mjd_tdb[first_exposure],
-        night=exposures.night[first_exposure].astype(np.int64),
+        night=exposures.sky_night[first_exposure].astype(np.int64),
         observer_position=exposures.observer_position[first_exposure],
         observer_velocity=exposures.observer_velocity[first_exposure],
         disc_start=np.searchsorted(keys // n_tiles, np.arange(count + 1)),
         disc_centre=centre,
-        disc_radius=np.maximum(radius, np.radians(smallest_radius_deg)),
+        disc_radius=radius,
+        limit_mag=_limits(table["mag"].to_numpy(), pointing, exposures.codes.indices.to_numpy(), first_exposure_row),
+        sigma_rad=_typical_sigma(table["Dec_sigma_deg"].to_numpy()),
+        density=len(table) / float((np.pi * np.degrees(radius) ** 2).sum()),
     )
 
 
@@ -116,6 +146,32 @@ def windows_of_footprint(footprint: Footprint, *, longest_days: float) -> list[F
     edges = np.searchsorted(times, np.linspace(times[0], times[-1], count + 1)[1:-1])
     bounds = [0, *edges.tolist(), len(times)]
     return [footprint.within(first, last) for first, last in itertools.pairwise(bounds) if last > first]
+
+
+def _limits(mag: FloatArray, pointing: IndexArray, code: IndexArray, first_row: IndexArray) -> FloatArray:
+    """Return the limiting magnitude of each pointing; where its magnitudes are few, that of its observatory."""
+    measured = np.flatnonzero((mag > _MAGNITUDES[0]) & (mag < _MAGNITUDES[1]))
+    codes = code[first_row]
+    of_code = _quantiles(mag[measured], code[measured], int(codes.max()) + 1, fewest=1)
+    own = _quantiles(mag[measured], pointing[measured], len(first_row), fewest=ENOUGH_MAGNITUDES)
+    limits = np.where(np.isnan(own), of_code[codes], own)
+    return np.where(np.isnan(limits), ASSUMED_LIMIT, limits)
+
+
+def _quantiles(values: FloatArray, group: IndexArray, count: int, *, fewest: int) -> FloatArray:
+    """Return the quantile `LIMIT_QUANTILE` of each group's values, nan where there are fewer than `fewest`."""
+    ordered = values[np.lexsort((values, group))]
+    sizes = np.bincount(group, minlength=count)
+    place = np.cumsum(sizes) - sizes + np.floor(LIMIT_QUANTILE * (sizes - 1)).astype(np.int64)
+    enough = sizes >= fewest
+    found = np.full(count, np.nan)
+    found[enough] = ordered[place[enough]]
+    return found
+
+
+def _typical_sigma(sigma_deg: FloatArray) -> float:
+    known = sigma_deg[sigma_deg > 0.0]
+    return float(np.radians(np.quantile(known, 0.9) if known.size else ASSUMED_SIGMA_DEG))
 
 
 def _directions(ra_deg: FloatArray, dec_deg: FloatArray) -> FloatArray:

@@ -1,7 +1,8 @@
-"""The populations from which test orbits are chosen: a synthetic model of six groups, or somebody's own catalogue.
+"""The populations from which test orbits are chosen: a synthetic model of nine groups, or somebody's own catalogue.
 
-The model says where objects of a group may be, not how many there are: simple distributions rounded from the sources
-named below, good for deciding where to look. docs/test-orbits.md says which figures were checked, and against what.
+The model says where objects of a group may be; `brightness` how many there are. Simple distributions rounded from the
+sources named below, good for deciding where to look. docs/test-orbits.md says which figures were checked, and against
+what.
 Frame: heliocentric ecliptic J2000; angles in degrees, au, MJD TDB.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from tasks.engines.builtin.astrodynamics.constants import MU_SUN
 from tasks.engines.builtin.astrodynamics.element_states import states_from_keplerian
 
 FloatArray = NDArray[np.float64]
@@ -135,6 +137,43 @@ def neo(count: int, epoch_mjd_tdb: float, rng: np.random.Generator) -> Elements:
     return _anywhere(a, 1.0 - q / a, _rayleigh_below(20.0, 80.0, count, rng), rng)
 
 
+def mars_crosser(count: int, epoch_mjd_tdb: float, rng: np.random.Generator) -> Elements:  # noqa: ARG001 (any epoch)
+    """Draw what crosses Mars' orbit from outside: 1.3 < q < 1.66 au, a from 1.6 to 3.2 au (JPL's class MCA).
+
+    That a is normal about 2.35 au, and i Rayleigh, 12 deg, is rounded from those in S3M (Grav et al. 2011).
+    """
+    q = rng.uniform(1.3, 1.66, count)
+    a = _normal_within(2.35, 0.4, (q / 0.95, 3.2), count, rng)
+    return _anywhere(a, 1.0 - q / a, _rayleigh_below(12.0, 60.0, count, rng), rng)
+
+
+def centaur(count: int, epoch_mjd_tdb: float, rng: np.random.Generator) -> Elements:  # noqa: ARG001 (any epoch)
+    """Draw Centaurs: 5.5 < a < 30.1 au (JPL's class CEN), perihelia beyond 4 au; e Rayleigh 0.3, i Rayleigh 13 deg.
+
+    Widths rounded from what is known of them; nearly all that a survey sees are far inside of their aphelion.
+    """
+    a = rng.uniform(5.5, 30.1, count)
+    e = np.minimum(_rayleigh_below(0.3, 0.85, count, rng), 1.0 - 4.0 / a)
+    return _anywhere(a, e, _rayleigh_below(13.0, 70.0, count, rng), rng)
+
+
+def comet(count: int, epoch_mjd_tdb: float, rng: np.random.Generator) -> Elements:  # noqa: ARG001 (any epoch)
+    """Draw comets, half of them of Jupiter's family, half nearly parabolic, within four years of their perihelion.
+
+    Jupiter's family: a from 3 to 8 au, q from 1 to 5 au, i Rayleigh 12 deg (Levison & Duncan 1997, Icarus 127, 13).
+    The others: a from 20 to 2000 au, evenly in log a, q from 0.5 to 7 au, poles anywhere.
+    """
+    is_long = rng.uniform(size=count) < 0.5
+    a = np.where(is_long, 20.0 * 100.0 ** rng.uniform(size=count), rng.uniform(3.0, 8.0, count))
+    q = np.where(is_long, rng.uniform(0.5, 7.0, count), rng.uniform(1.0, np.minimum(5.0, 0.9 * a)))
+    isotropic = np.degrees(np.arccos(rng.uniform(-1.0, 1.0, count)))
+    i = np.where(is_long, isotropic, _rayleigh_below(12.0, 60.0, count, rng))
+    drawn = _anywhere(a, 1.0 - q / a, i, rng)
+    since_perihelion = rng.uniform(-1461.0, 1461.0, count)
+    mean_anomaly = np.degrees(np.sqrt(MU_SUN / a**3) * since_perihelion) % 360.0
+    return Elements(a, drawn.e, i, drawn.raan, drawn.ap, np.where(is_long, mean_anomaly, drawn.M))
+
+
 def tno(count: int, epoch_mjd_tdb: float, rng: np.random.Generator) -> Elements:  # noqa: ARG001 (any epoch)
     """Draw trans-Neptunian objects: classical belt (cold, hot), Plutinos and the scattered disc, 25 : 30 : 20 : 25.
 
@@ -159,9 +198,22 @@ def _jupiter_longitude_deg(epoch_mjd_tdb: float) -> float:
 
 
 GROUPS: Mapping[str, Draw] = MappingProxyType(
-    {"main_belt": main_belt, "hungaria": hungaria, "hilda": hilda, "trojan": trojan, "neo": neo, "tno": tno}
+    {
+        "main_belt": main_belt,
+        "hungaria": hungaria,
+        "mars_crosser": mars_crosser,
+        "hilda": hilda,
+        "trojan": trojan,
+        "neo": neo,
+        "centaur": centaur,
+        "tno": tno,
+        "comet": comet,
+    }
 )
 """The groups of the synthetic model."""
+
+FOLLOW_JUPITER = frozenset({"hilda", "trojan"})
+"""Groups whose longitudes Jupiter holds; those of all others are anywhere."""
 
 
 def draw_states(group: str, count: int, *, epoch_mjd_tdb: float, rng: np.random.Generator) -> FloatArray:

@@ -41,6 +41,11 @@ class Sightings:
         """Rows in order of pointing, shape (s,)."""
         return np.argsort(self.pointing, kind="stable")
 
+    def where(self, kept: NDArray[np.bool_]) -> "Sightings":
+        """Return those that are kept, shape (s,); an object may lose all."""
+        start = np.concatenate([_FIRST_ROW, np.cumsum(kept)])[self.start]
+        return Sightings(start, self.pointing[kept], self.direction[kept], self.distance[kept])
+
     def of_objects(self, rows: IndexArray) -> "Sightings":
         """Return those of some of the objects, in that order."""
         counts = np.diff(self.start)[rows]
