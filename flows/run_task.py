@@ -196,7 +196,7 @@ def run_in_prefect(attempt: Attempt, *, tell: Tell, shows_stages: bool) -> None:
             tags=runs.tags_of(task.job_id, task.task_id),
         )
         tell(FlowRunStarted(prefect_flow_run_id=str(run.id)))
-        with _working(_AtWork(attempt, client, shows_stages)), CancelWatch(client, run.id, tell=tell):
+        with _working(_AtWork(attempt, client, shows_stages)), CancelWatch(run.id, tell=tell):
             state = run_flow(thor_task, flow_run=run, parameters=parameters, return_type="state")
         if attempt.ending is None and isinstance(state, State) and (state.is_cancelled() or state.is_cancelling()):
             tell(CancelAsked())  # before it began

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Cancelled
 
 from tasks.prefect_api import runs
+from tasks.prefect_api.clients import guarded_client
 from tasks.prefect_api.instrument import not_shown
 from tasks.records.assignment import CancelAsked, Tell
 
@@ -23,8 +23,7 @@ logger = logging.getLogger(__name__)
 class CancelWatch:
     """For as long as the block lasts: asks the supervisor to end the attempt when its run is cancelled."""
 
-    def __init__(self, client: SyncPrefectClient, flow_run_id: UUID, *, tell: Tell) -> None:
-        self._client = client
+    def __init__(self, flow_run_id: UUID, *, tell: Tell) -> None:
         self._flow_run_id = flow_run_id
         self._tell = tell
         self._is_over = threading.Event()
@@ -45,11 +44,12 @@ class CancelWatch:
     def _run(self) -> None:
         is_cancelled = False
         while not is_cancelled and not self._is_over.wait(LOOK_SECONDS):
-            with not_shown():
-                is_cancelled = runs.is_cancelled(self._client, self._flow_run_id)
+            # A client of its own: that of the attempt may be closed in the midst of a request.
+            with not_shown(), guarded_client() as client:
+                is_cancelled = runs.is_cancelled(client, self._flow_run_id)
         if is_cancelled:
             # The supervisor kills this process: nobody else would give these runs their ends.
-            with not_shown():
-                run = self._client.read_flow_run(self._flow_run_id)
-                runs.end_run(self._client, run, Cancelled(message="Cancelled in Prefect; its worker ended the task."))
+            with not_shown(), guarded_client() as client:
+                run = client.read_flow_run(self._flow_run_id)
+                runs.end_run(client, run, Cancelled(message="Cancelled in Prefect; its worker ended the task."))
             self._tell(CancelAsked())

@@ -14,7 +14,9 @@ from tests.support.recovered import OBJECTS, merged_demo
 
 
 def drawn(name, size):
-    return Picture(name, f"Title of {name}", "Caption.", png=b"x" * size, svg=b"")
+    picture = Picture(name, f"Title of {name}", "Caption.", png=b"", svg=b"", pdf=b"")
+    vars(picture)["small_png"] = b"x" * size
+    return picture
 
 
 @pytest.mark.parametrize(

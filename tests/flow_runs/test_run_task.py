@@ -28,7 +28,7 @@ from flows.submit import thor_job
 from tasks.bucket.directory import DirectoryBucket
 from tasks.engines.interface import STAGES
 from tasks.jobs.submit import Submission, new_job_id
-from tasks.prefect_api import instrument, runs
+from tasks.prefect_api import clients, instrument, runs
 from tasks.records.assignment import (
     Assignment,
     AttemptFailed,
@@ -293,6 +293,16 @@ def test_a_run_that_is_cancelled_at_work_has_its_attempt_ended(job, prefect, mon
     ).run(job)
 
     assert states == ["CANCELLED", "COMPLETED", "CANCELLED"]
+
+
+def test_looking_for_a_cancelled_run_until_the_last_moment_disturbs_no_attempt(job, prefect, monkeypatch):
+    monkeypatch.setattr(cancel_watch, "LOOK_SECONDS", 0.0)
+
+    for attempt in range(1, 6):
+        assert isinstance(Supervisor().run(job, attempt=attempt), AttemptSucceeded)
+
+    assert clients.may_show()
+    assert len(runs_of(job)) == 5 * (1 + len(STAGES))
 
 
 @pytest.fixture
