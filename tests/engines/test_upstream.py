@@ -27,7 +27,6 @@ from tasks.engines.upstream_files import remove_left_directories
 from tasks.engines.upstream_process import RUNNER, UpstreamFailedError, found_upstream
 from tasks.engines.upstream_settings import FIELDS
 from tasks.engines.upstream_tables import tables_from_upstream
-from tasks.settings import settings_from_environment
 from tests.support import upstream_stand_in
 
 SOFTWARE = "thor 2.0+test"
@@ -496,22 +495,3 @@ def test_orbits_come_in_our_columns_with_upstreams_figures(demo, survey, stem, o
     assert made[f"{stem}_members"]["outlier"].to_pylist() == [0] * 21 + [1]
     index = made[f"{stem}_members"]["obs_index"].to_pylist()
     assert index == sorted(index)
-
-
-@pytest.mark.thor
-@pytest.mark.slow
-def test_upstream_itself_recovers_an_asteroid_through_all_five_stages(demo):
-    python = settings_from_environment().thor_python
-    if python is None:
-        pytest.skip("THOR_PYTHON is not set: upstream THOR is not on PyPI, see the error of engine 'thor'")
-    engine = UpstreamEngine(python=python)
-    settings = settings_from_items({"engine": "thor", "range_and_shift.cell_radius_deg": "1"})
-    row = demo.test_orbits["orbit_id"].to_pylist().index("Aneas")
-    problem = LinkingProblem(engine.prepare(demo.observations, settings), demo.test_orbits.slice(row, 1), settings)
-
-    tables = run(engine, problem)
-    problem.at_end.close()
-    engine.close()
-
-    own = {obs for obs, name in zip(*demo.truth.to_pydict().values(), strict=True) if name == "Aneas"}
-    assert len(own & set(tables["recovered_orbit_members"]["obs_id"].to_pylist())) >= 20
