@@ -3,14 +3,15 @@
 It submits and leaves; workers do the tasks, `flows.monitor` and `flows.collect` go on with each job.
 """
 
+import functools
 import sys
 from collections.abc import Sequence
 
-from flows.submit import settings_with, submit_steps
+from flows.submit import job_steps, settings_with
 from flows.terminal import command_line
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings
+from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
 from tasks.operations.take_in import Arrival, TakeIn
 from tasks.prefect_api import instrument
 
@@ -28,7 +29,7 @@ def submit_incoming(bucket: BucketUrl = None, queue: QueueUrl = None) -> list[Ar
     settings = settings_with(bucket=bucket, queue=queue)
     store = open_bucket_from_settings(settings, bucket or None)
     settings = settings.with_bucket(store.url)
-    arrivals = list(TakeIn(store, lambda submission: submit_steps(submission, settings)).run())
+    arrivals = list(TakeIn(store, functools.partial(open_publisher_from_settings, settings), job_steps()).run())
     if arrivals:
         rows = [dict(zip(COLUMNS, row(arrival), strict=True)) for arrival in arrivals]
         instrument.show_table("thor-incoming", rows, "Tables that came in")

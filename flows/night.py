@@ -12,11 +12,12 @@ from pydantic import Field
 
 from flows.monitor import follow
 from flows.shown import job_show
-from flows.submit import default_workers, places_of, settings_with, submit_steps
+from flows.submit import default_workers, job_steps, places_of, settings_with
 from flows.terminal import command_line
 from flows.terminal.local_processes import LocalWorkers, local_workers
 from flows.terminal.signature import BucketUrl, Positional, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
+from tasks.bootstrap import open_publisher_from_settings
 from tasks.bucket.store import Bucket
 from tasks.errors import ThorQueueError
 from tasks.inputs.job_inputs import JobInputs
@@ -100,7 +101,8 @@ class _Linking:
         parent = job_show.make_parent(level)
         shown = ShownAs(None if parent is None else str(parent), level)
         submission = Submission(bucket=self._bucket, job_id=job_id, inputs=inputs, shown=shown)
-        manifest = submit_job(submit_steps(submission, self._settings))
+        publishing = functools.partial(open_publisher_from_settings, self._settings)
+        manifest = submit_job(submission, publishing, job_steps())
         watch = JobWatch(self._bucket, submission.layout, manifest.task_ids)
         watch.look()
         if not watch.progress.is_complete:

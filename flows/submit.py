@@ -35,11 +35,11 @@ from tasks.inputs.engine_of_job import ELSEWHERE
 from tasks.inputs.job_inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
 from tasks.jobs.collect import require_writable
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
+from tasks.jobs.submit import Steps, Submission, enqueue, new_job_id, upload, write_manifest
 from tasks.jobs.task_messages import ShownAs
 from tasks.operations.doctor_workers import NOBODY_YET, is_nobody_there
 from tasks.prefect_api import instrument
-from tasks.prefect_api.steps import ShownSubmitSteps
+from tasks.prefect_api.steps import PrefectSteps
 from tasks.records.instrumentation import level_of_job
 from tasks.settings import Settings, settings_from_environment
 from tasks.wording import counted
@@ -124,8 +124,11 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     require_engine_of_workers(inputs, count)
     # With THOR_INSTRUMENTATION=off there is no run that could show them.
     logs = instrument.forwarded_logs() if instrument.is_in_run() else contextlib.nullcontext()
+    steps = job_steps()
     with logs, local_workers(count, settings, store.url) as fleet:
-        manifest = submit_job(submit_steps(submission, settings))
+        task_ids = upload(submission, steps)
+        enqueue(submission, task_ids, functools.partial(open_publisher_from_settings, settings), steps)
+        manifest = write_manifest(submission, steps)
         reporter().say(f"Job {job_id}: {len(manifest.task_ids)} tasks are on the queue; bucket {store.url}")
         instrument.tell_event("thor.job.submitted", subject=f"thor.job.{job_id}", tasks=len(manifest.task_ids))
         watch = JobWatch(store, submission.layout, manifest.task_ids)
@@ -204,12 +207,9 @@ def require_engine_of_workers(inputs: JobInputs, count: int) -> None:
         )
 
 
-def submit_steps(submission: Submission, settings: Settings) -> SubmitSteps:
-    """Return the steps of a submission: as Prefect tasks inside a flow run, else bare."""
-    open_publisher = functools.partial(open_publisher_from_settings, settings)
-    if instrument.is_in_run():
-        return ShownSubmitSteps(submission, open_publisher)
-    return SubmitSteps(submission, open_publisher)
+def job_steps() -> Steps:
+    """Return how the steps of a job are run: as Prefect tasks inside a flow run, else directly."""
+    return PrefectSteps() if instrument.is_in_run() else Steps()
 
 
 def tell(notes: Sequence[str]) -> None:

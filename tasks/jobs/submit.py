@@ -5,9 +5,11 @@ very end the manifest's `submitted_at`. Every step may run twice: what is there 
 """
 
 import contextlib
+import functools
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from tasks.broker.protocol import OutgoingMessage, Publisher
 from tasks.bucket.at_once import for_each
@@ -22,6 +24,9 @@ from tasks.jobs.task_messages import ShownAs, message_of_task
 from tasks.records.ids import JobId, TaskId, job_id_from_text
 from tasks.records.manifest import Manifest, manifest_from_bytes
 from tasks.records.status import Status
+from tasks.wording import counted
+
+Result = TypeVar("Result")
 
 
 class Submission:
@@ -178,71 +183,75 @@ class Submission:
         )
 
 
-class SubmitSteps:
-    """The steps of a submission, each called directly. `tasks.prefect_api.steps` has them as Prefect tasks."""
+class Steps:
+    """How the steps of a job are run: each directly. `tasks.prefect_api.steps` runs them as Prefect tasks."""
 
-    def __init__(self, submission: Submission, open_publisher: Callable[[], Publisher]) -> None:
-        self.submission = submission
-        self.open_publisher = open_publisher
+    def one(self, name: str, work: Callable[[], Result]) -> Result:
+        """Run a step; its name is `<kind>: <what>`, or the kind alone."""
+        del name
+        return work()
 
-    def upload_job_files(self) -> None:
-        """Write observations and config."""
-        self.submission.upload_job_files()
-
-    def upload_tasks(self, runs: Sequence[tuple[int, int]]) -> int:
-        """Write test orbit and status of these runs of tasks, several runs at a time; return how many are new."""
-        return sum(for_each(runs, lambda run: self.submission.upload_tasks(*run)))
-
-    def write_manifest(self) -> None:
-        """Write the manifest without `submitted_at`."""
-        self.submission.write_manifest()
-
-    def enqueue(self, runs: Sequence[Sequence[TaskId]]) -> int:
-        """Send a message for each task, and return how many."""
-        with contextlib.closing(self.open_publisher()) as publisher:
-            return sum(self.submission.enqueue(publisher, task_ids) for task_ids in runs)
-
-    def complete_manifest(self) -> Manifest:
-        """Write the manifest with `submitted_at`."""
-        return self.submission.complete_manifest()
+    def many(self, works: Mapping[str, Callable[[], Result]]) -> list[Result]:
+        """Run steps of one kind, by name, several at a time."""
+        return for_each(works.values(), lambda work: work())
 
 
-def submit_job(steps: SubmitSteps) -> Manifest:
-    """Submit a job: the order of writes.
+def upload(submission: Submission, steps: Steps) -> Sequence[TaskId]:
+    """Upload observations, config, each task's inputs and the manifest; return the tasks that need a message.
 
-    Twice: completes what was interrupted, puts back what somebody deleted, and rings again for every task that has not
-    come to its end: its message may be lost, and one too many does no harm.
+    Idempotent: completes what was interrupted, and puts back what somebody deleted of a job that was submitted.
 
     Raises
     ------
     BadInputError
         If a job of this id was begun with other inputs.
     """
-    manifest = steps.submission.require_same_inputs()
-    if manifest is not None and manifest.submitted_at is not None:
-        _put_back(steps)
-        _ring(steps, steps.submission.unfinished_tasks(all_are_new=False))
-        return manifest
-    steps.upload_job_files()
-    count = len(steps.submission.inputs.task_ids)
-    new = steps.upload_tasks(batches(count))
-    steps.write_manifest()
-    _ring(steps, steps.submission.unfinished_tasks(all_are_new=new == count))
-    return steps.complete_manifest()
+    manifest = submission.require_same_inputs()
+    is_submitted = manifest is not None and manifest.submitted_at is not None
+    if not is_submitted or submission.lacks_job_files():
+        steps.one("upload: observations and config", submission.upload_job_files)
+    count = len(submission.inputs.task_ids)
+    runs = batches(count)
+    if is_submitted:
+        missing = submission.missing_tasks()
+        runs = [(first, last) for first, last in runs if any(first <= number < last for number in missing)]
+    works = {f"upload: tasks from {run[0]}": functools.partial(submission.upload_tasks, *run) for run in runs}
+    n_new = sum(steps.many(works))
+    if not is_submitted:
+        steps.one("manifest", submission.write_manifest)
+    return submission.unfinished_tasks(all_are_new=n_new == count)
 
 
-def _put_back(steps: SubmitSteps) -> None:
-    """Upload what a submitted job lacks."""
-    if steps.submission.lacks_job_files():
-        steps.upload_job_files()
-    if missing := steps.submission.missing_tasks():
-        runs = batches(len(steps.submission.inputs.task_ids))
-        steps.upload_tasks([(first, last) for first, last in runs if any(first <= number < last for number in missing)])
-
-
-def _ring(steps: SubmitSteps, task_ids: Sequence[TaskId]) -> None:
+def enqueue(
+    submission: Submission, task_ids: Sequence[TaskId], open_publisher: Callable[[], Publisher], steps: Steps
+) -> None:
+    """Send a message for each of these tasks: one that is there already may be lost, and one too many does no harm."""
     if task_ids:
-        steps.enqueue([task_ids[first:last] for first, last in batches(len(task_ids))])
+        steps.one(
+            f"enqueue: {counted(len(task_ids), 'task')}",
+            functools.partial(_enqueue, submission, task_ids, open_publisher),
+        )
+
+
+def write_manifest(submission: Submission, steps: Steps) -> Manifest:
+    """Write the manifest with `submitted_at`: the job is submitted."""
+    return steps.one("manifest: submitted", submission.complete_manifest)
+
+
+def submit_job(submission: Submission, open_publisher: Callable[[], Publisher], steps: Steps | None = None) -> Manifest:
+    """Submit a job. Idempotent.
+
+    Order: everything is uploaded before a message is sent, and the manifest says that the job is submitted at the end.
+    """
+    steps = steps or Steps()
+    task_ids = upload(submission, steps)
+    enqueue(submission, task_ids, open_publisher, steps)
+    return write_manifest(submission, steps)
+
+
+def _enqueue(submission: Submission, task_ids: Sequence[TaskId], open_publisher: Callable[[], Publisher]) -> int:
+    with contextlib.closing(open_publisher()) as publisher:
+        return submission.enqueue(publisher, task_ids)
 
 
 def batches(count: int, *, smallest: int = 100, most: int = 50) -> list[tuple[int, int]]:

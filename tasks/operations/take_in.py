@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from tasks.broker.protocol import Publisher
 from tasks.bucket.content import ScratchFile
 from tasks.bucket.layout import (
     INCOMING_PREFIX,
@@ -34,7 +35,7 @@ from tasks.errors import (
     TransientTaskError,
 )
 from tasks.inputs.job_inputs import JobInputs
-from tasks.jobs.submit import Submission, SubmitSteps, submit_job
+from tasks.jobs.submit import Steps, Submission, submit_job
 from tasks.operations.incoming_tables import IncomingTable, TableChangedError, find_tables, read_inputs
 from tasks.records.ids import JobId, job_id_from_object
 from tasks.records.intake import Intake, intake_from_bytes
@@ -98,9 +99,10 @@ def inputs_from_intake(intake: Intake, observations: ScratchFile) -> JobInputs:
 class TakeIn:
     """One run over everything below `incoming/`. Safe to run twice, also at the same time."""
 
-    def __init__(self, bucket: Bucket, steps_of: Callable[[Submission], SubmitSteps]) -> None:
+    def __init__(self, bucket: Bucket, open_publisher: Callable[[], Publisher], steps: Steps | None = None) -> None:
         self._bucket = bucket
-        self._steps_of = steps_of
+        self._open_publisher = open_publisher
+        self._steps = steps or Steps()
 
     def run(self) -> Iterator[Arrival]:
         """Submit what was not submitted yet, and yield what became of it. What was left half-done comes first.
@@ -186,7 +188,8 @@ class TakeIn:
 
     def _submit(self, intake: Intake, observations: ScratchFile) -> Arrival:
         inputs = inputs_from_intake(intake, observations)
-        submit_job(self._steps_of(Submission(bucket=self._bucket, job_id=intake.job_id, inputs=inputs)))
+        submission = Submission(bucket=self._bucket, job_id=intake.job_id, inputs=inputs)
+        submit_job(submission, self._open_publisher, self._steps)
         with contextlib.suppress(GenerationMismatchError):  # somebody else, or ourselves with an answer that was lost
             self._bucket.write(IntakeLayout(intake.job_id).submitted, b"{}", if_generation=MUST_NOT_EXIST)
         if (beside := error_of_table(intake.table)) is not None:

@@ -3,58 +3,20 @@
 None is cached or persisted by Prefect: the bucket is the truth, and each step may run twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
-from prefect import task, unmapped
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
-from prefect.utilities.annotations import quote
 
-from tasks.broker.protocol import Publisher
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.submit import Submission, SubmitSteps
+from tasks.jobs.submit import Steps
 from tasks.records.ids import TaskId
 from tasks.records.manifest import Manifest
 from tasks.results.job_results import CollectOptions, JobResults, collect_results
 
-
-@task(name="upload", task_run_name="upload observations and config", cache_policy=NO_CACHE)
-def upload_job_files(submission: Submission) -> None:
-    """Write observations and config."""
-    submission.upload_job_files()
-
-
-@task(name="upload", task_run_name="upload tasks from {first}", cache_policy=NO_CACHE)
-def upload_tasks(submission: Submission, first: int, last: int) -> int:
-    """Write test orbit and status of a run of tasks."""
-    return submission.upload_tasks(first, last)
-
-
-@task(name="manifest", task_run_name="manifest", cache_policy=NO_CACHE)
-def write_manifest(submission: Submission) -> None:
-    """Write the manifest without `submitted_at`."""
-    submission.write_manifest()
-
-
-@task(name="enqueue", task_run_name="enqueue {count} tasks", cache_policy=NO_CACHE)
-def enqueue(
-    submission: Submission,
-    publishing: Callable[[], Publisher],
-    task_ids: Sequence[TaskId],
-    count: int,  # noqa: ARG001 (in the run's name)
-) -> int:
-    """Send a message for each of these tasks."""
-    publisher = publishing()
-    try:
-        return submission.enqueue(publisher, task_ids)
-    finally:
-        publisher.close()
-
-
-@task(name="manifest", task_run_name="manifest: submitted", cache_policy=NO_CACHE)
-def complete_manifest(submission: Submission) -> Manifest:
-    """Write the manifest with `submitted_at`: the job is submitted."""
-    return submission.complete_manifest()
+Result = TypeVar("Result")
 
 
 @task(name="monitor", task_run_name="monitor", cache_policy=NO_CACHE)
@@ -69,32 +31,24 @@ def collect(watch: JobWatch, *, manifest: Manifest, output: Path, options: Colle
     return collect_results(watch, manifest=manifest, output=output, options=options)
 
 
-class ShownSubmitSteps(SubmitSteps):
-    """The steps of a submission as Prefect tasks; the fan-out in batches, each a mapped run."""
+class PrefectSteps(Steps):
+    """The steps of a submission as Prefect tasks; many of a kind at once."""
 
-    def upload_job_files(self) -> None:
-        """Write observations and config."""
-        upload_job_files(self.submission)
+    def one(self, name: str, work: Callable[[], Result]) -> Result:
+        """Run a step as a Prefect task."""
+        return _step(name, work)()
 
-    def upload_tasks(self, runs: Sequence[tuple[int, int]]) -> int:
-        """Write test orbit and status of these runs of tasks, and return how many statuses are new."""
-        firsts, lasts = [first for first, _ in runs], [last for _, last in runs]
-        return sum(upload_tasks.map(unmapped(self.submission), firsts, lasts).result())
+    def many(self, works: Mapping[str, Callable[[], Result]]) -> list[Result]:
+        """Run steps as Prefect tasks, in its pool of threads."""
+        futures = [_step(name, work).submit() for name, work in works.items()]
+        return [future.result() for future in futures]
 
-    def write_manifest(self) -> None:
-        """Write the manifest without `submitted_at`."""
-        write_manifest(self.submission)
 
-    def enqueue(self, runs: Sequence[Sequence[TaskId]]) -> int:
-        """Send a message for each task, and return how many."""
-        sent = enqueue.map(
-            unmapped(self.submission),
-            unmapped(self.open_publisher),
-            [quote(task_ids) for task_ids in runs],
-            [len(task_ids) for task_ids in runs],
-        )
-        return sum(sent.result())
+def _step(name: str, work: Callable[[], Result]) -> Task[[], Result]:
+    """Return a Prefect task without parameters: an upload's bytes are none of Prefect's business."""
 
-    def complete_manifest(self) -> Manifest:
-        """Write the manifest with `submitted_at`."""
-        return complete_manifest(self.submission)
+    def step() -> Result:
+        return work()
+
+    kind = name.partition(":")[0]
+    return task(name=kind, task_run_name=name, cache_policy=NO_CACHE)(step)

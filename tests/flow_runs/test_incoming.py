@@ -19,7 +19,7 @@ def test_the_command_submits_what_is_new_and_names_what_is_wrong(place):
         ["incoming/night.csv", "submitted"],
         ["incoming/other.csv", "refused"],
     ]
-    assert "column 'obs_id' is missing" in ended.out
+    assert "its first line is 'nothing'" in ended.out
     assert (again.code, [arrival["outcome"] for arrival in again.json]) == (1, ["refused"])
     assert enqueued_for(place.queue) == ["Hebe"]
     assert [job.job_id.startswith("night-") for job in find_jobs(place.bucket)] == [True]

@@ -12,7 +12,7 @@ from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismat
 from tasks.inputs.csv_text import csv_from_table
 from tasks.inputs.job_inputs import InputFiles, JobInputs, read_inputs
 from tasks.jobs.manifest_file import read_manifest
-from tasks.jobs.submit import Submission, SubmitSteps, batches, new_job_id, submit_job
+from tasks.jobs.submit import Submission, batches, new_job_id, submit_job
 from tasks.records.message import message_from_bytes
 from tasks.records.status import Claimed, Succeeded, status_from_bytes
 from tests.support.buckets import EndingBucket, FakeBucket, FlakyBucket, ProcessEndedHere
@@ -54,7 +54,7 @@ class Queue:
 
 
 def submit(bucket, inputs, queue):
-    return submit_job(SubmitSteps(Submission(bucket=bucket, job_id=JOB, inputs=inputs), lambda: queue))
+    return submit_job(Submission(bucket=bucket, job_id=JOB, inputs=inputs), lambda: queue)
 
 
 def test_bucket_comes_before_queue_and_the_completed_manifest_is_last(inputs):

@@ -15,7 +15,6 @@ from tasks.errors import MessageNotPublishedError
 from tasks.inputs.config_file import csv_from_settings
 from tasks.inputs.csv_text import csv_from_table
 from tasks.jobs.manifest_file import read_manifest
-from tasks.jobs.submit import SubmitSteps
 from tasks.operations.delete import delete_job
 from tasks.operations.find_jobs import find_jobs
 from tasks.operations.incoming_tables import find_tables
@@ -61,7 +60,7 @@ class Queue:
 
 def take_in(bucket, queue=None):
     queue = queue or Queue()
-    return list(TakeIn(bucket, lambda submission: SubmitSteps(submission, lambda: queue)).run())
+    return list(TakeIn(bucket, lambda: queue).run())
 
 
 def outcomes(arrivals):
@@ -113,9 +112,9 @@ def test_each_new_table_becomes_a_job_and_none_becomes_two(bucket, queue):
     bucket.write("incoming/eros/config.csv", csv_from_settings(settings_from_items(ONE_BLOCK_A_WEEK)))
 
     with closing_publisher(queue) as publisher:
-        first = list(TakeIn(bucket, lambda submission: SubmitSteps(submission, lambda: publisher)).run())
+        first = list(TakeIn(bucket, lambda: publisher).run())
     with closing_publisher(queue) as publisher:
-        second = list(TakeIn(bucket, lambda submission: SubmitSteps(submission, lambda: publisher)).run())
+        second = list(TakeIn(bucket, lambda: publisher).run())
 
     assert outcomes(first) == {NIGHT: "submitted", "incoming/eros/detections.parquet": "submitted"}
     assert second == []
@@ -246,7 +245,7 @@ def test_stopped_between_any_two_writes_each_table_is_submitted_once_and_whole(m
 def test_two_processes_at_once_make_one_job():
     bucket = filled(NIGHT)
     queues = Queue(), Queue()
-    rival = TakeIn(bucket, lambda submission: SubmitSteps(submission, lambda: queues[1]))
+    rival = TakeIn(bucket, lambda: queues[1])
 
     class MeetsRival(FakeBucket):
         """The bucket of a process that another one overtakes right before it takes the table."""

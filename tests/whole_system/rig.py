@@ -20,7 +20,7 @@ from tasks.broker.protocol import OutgoingMessage, QueueDepth
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BrokerUnavailableError
 from tasks.inputs.job_inputs import JobInputs
-from tasks.jobs.submit import Submission, SubmitSteps, submit_job
+from tasks.jobs.submit import Submission, submit_job
 from tasks.jobs.task_changes import change_task
 from tasks.records.ids import JobId, TaskId
 from tasks.records.message import TaskMessage
@@ -156,7 +156,7 @@ class Rig:
         """Submit a job for the real engine."""
         self._add(inputs.task_ids)
         submission = Submission(bucket=self.bucket, job_id=JOB, inputs=inputs)
-        submit_job(SubmitSteps(submission, lambda: open_publisher_from_settings(self.settings)))
+        submit_job(submission, lambda: open_publisher_from_settings(self.settings))
 
     def ring(self, *task_ids: str) -> None:
         """Send the message of each task, once more if it was sent before, or if nobody knows whether it was sent."""
