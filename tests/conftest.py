@@ -1,5 +1,6 @@
 """Registers the fixtures of the real services, each written beside its service, and begins with what takes longest."""
 
+import os
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,16 @@ pytest_plugins = [
 
 SLOWEST = ("whole_system", "flow_runs", "broker")
 """Directories whose files take minutes. Begun last, one of them would keep one process at work after all others."""
+
+
+def pytest_configure() -> None:
+    """Choose the seed of the tests that are others in every run; the processes of pytest-xdist inherit it."""
+    os.environ.setdefault("FUZZ_SEED", str(int.from_bytes(os.urandom(4))))
+
+
+def pytest_report_header() -> str:
+    """Print the seed in the first lines, also in CI: so a run can be repeated."""
+    return f"fuzz seed: FUZZ_SEED={os.environ['FUZZ_SEED']}"
 
 
 @pytest.hookimpl(trylast=True)  # after the order was shuffled

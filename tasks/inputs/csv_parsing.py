@@ -25,7 +25,15 @@ def reason_of_arrow(error: Exception, *, rows_before: int = 0) -> str:
 
 def delimiter_of(header: str) -> str:
     """Return what stands between the columns of a csv: what cuts its header into most names."""
-    return max(DELIMITERS, key=lambda each: len(next(csv.reader([header.rstrip("\r\n")], delimiter=each), [])))
+    return max(DELIMITERS, key=lambda each: len(fields_of(header, each)))
+
+
+def fields_of(line: str, delimiter: str) -> list[str]:
+    """Return the fields of a line of csv, without blanks about them; none if it is no line of csv."""
+    try:
+        return [each.strip() for each in next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
 def text_columns(body: bytes) -> pa.Table:

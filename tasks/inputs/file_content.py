@@ -175,7 +175,7 @@ def _as_utf8(file: BinaryIO, name: str) -> BinaryIO:
         return _on_disk(_with_line_feeds(file)) if _ends_lines_by_returns(start) else file
     reader = io.TextIOWrapper(file, encoding=encoding, newline="")
     try:
-        return _on_disk(_encoded(reader))
+        return _as_utf8(_on_disk(_encoded(reader)), name)  # whose lines may end in another way
     except UnicodeError as error:
         raise BadInputError(f"Cannot read {name}: it looks like {encoding.upper()}, and is not ({error}).") from error
     finally:

@@ -14,7 +14,7 @@ import pyarrow.csv
 
 from tasks.engines.tables import OBSERVATIONS
 from tasks.errors import BadInputError
-from tasks.inputs.csv_parsing import delimiter_of, reason_of_arrow
+from tasks.inputs.csv_parsing import delimiter_of, fields_of, reason_of_arrow
 from tasks.inputs.readers.blocks import Block, in_order
 from tasks.inputs.readers.detections import ObservationColumns
 from tasks.inputs.readers.row_blocks import (
@@ -136,8 +136,8 @@ class CsvSource:
 
 
 def _fields(line: bytes) -> list[str]:
-    text = line.decode(errors="replace").rstrip("\r\n")
-    return [each.strip() for each in next(csv.reader([text], delimiter=delimiter_of(text)), [])]
+    text = line.decode(errors="replace")
+    return fields_of(text, delimiter_of(text))
 
 
 def _chained(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:

@@ -112,7 +112,7 @@ class Obs80Source:
         first_line = 1
         try:
             for piece in self._pieces():
-                lines = piece.removeprefix(UTF8_MARK).decode("ascii", "surrogateescape").splitlines()
+                lines = piece.decode("ascii", "surrogateescape").splitlines()
                 yield self._block(lines, first_line, some_move=some_move)
                 first_line += len(lines)
         except LongRowError:
@@ -123,6 +123,8 @@ class Obs80Source:
 
     def _pieces(self) -> Iterator[bytes]:
         self.file.seek(0)
+        if self.file.read(len(UTF8_MARK)) != UTF8_MARK:
+            self.file.seek(0)
         return row_blocks(self.file, block_bytes=self.block_bytes, last_end=_last_record_end)
 
     def _some_observers_move(self) -> bool:

@@ -49,7 +49,7 @@ def encoded(text):
 
 def require_valid(found):
     table = found.table
-    assert table.schema.equals(OBSERVATIONS)
+    assert table.select(OBSERVATIONS.names).schema.equals(OBSERVATIONS)
     assert len(table) > 0
     mjd, ra, dec = (table[name].to_numpy() for name in ("mjd_utc", "RA_deg", "Dec_deg"))
     assert np.all((mjd > -21505) & (mjd < 124594) & (ra >= 0) & (ra < 360) & (np.abs(dec) <= 90))
