@@ -22,7 +22,7 @@ from tasks.worker_processes import worker_command
 from workers.attempt_watch import Rhythm
 from workers.child_keeper import ChildCannotStartError
 from workers.fleet import Fleet
-from workers.logs import log_on, log_to_stderr, print_on
+from workers.logs import log_to_stderr
 from workers.mortality import die_with
 from workers.reach import OutOfReachError
 from workers.shutdown import Shutdown
@@ -107,7 +107,6 @@ def _work(settings: Settings, options: Options, worker: str) -> None:
         bucket=bucket,
         habits=replace(
             habits_from_settings(settings, queue_url, worker=worker, idle_timeout_seconds=options.idle_timeout),
-            pass_on=log_on if options.json else print_on,
             metrics=metrics,
         ),
         shutdown=Shutdown(drain_seconds=settings.drain_seconds),

@@ -34,6 +34,7 @@ from workers.disposition import (
     JobCancelled,
     TaskCancelled,
 )
+from workers.logs import at_stage
 from workers.shutdown import Shutdown
 
 NEWS_SECONDS = 2.0
@@ -126,6 +127,7 @@ class AttemptWatch:
             case ReadyToUpload():
                 self._heard_ready_to_upload()
             case StageBegan(stage=stage, engine=engine):
+                at_stage(stage)
                 logger.info("Began stage %s.", stage)
                 self._metrics.stage_began(stage)
                 self._tell_status(stage=stage, engine=engine or self.news.engine)

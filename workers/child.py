@@ -7,10 +7,12 @@ from flows.run_task import run_assignment, warm_up
 from tasks.prefect_api import instrument
 from tasks.settings import settings_from_environment
 from workers.child_loop import RunAssignment, main
+from workers.logs import log_to_supervisor
 
 
 def prepare() -> RunAssignment:
     """Warm the kernels, before the first task is taken from the queue."""
+    log_to_supervisor()
     warm_up()
     return run_assignment
 

@@ -2,12 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tasks.engines.upstream_files import remove_left_directories
 from tasks.records.assignment import Assignment
 from workers.child_process import ChildProcess
-from workers.logs import print_on
 
 MAX_FAILED_STARTS = 3
 """After so many children in a row that never became ready the worker gives up."""
@@ -26,11 +25,8 @@ class ChildCannotStartError(Exception):
 class ChildKeeper:
     """Owner of the child. All methods are for the main thread."""
 
-    def __init__(
-        self, *, command: Sequence[str], tasks_per_child: int | None, pass_on: Callable[[str], None] = print_on
-    ) -> None:
+    def __init__(self, *, command: Sequence[str], tasks_per_child: int | None) -> None:
         self._command = command
-        self._pass_on = pass_on
         self._tasks_per_child = tasks_per_child
         self._child: ChildProcess | None = None
         self._started_at = 0.0
@@ -88,7 +84,7 @@ class ChildKeeper:
         return self._tasks_per_child is not None and self._tasks_begun >= self._tasks_per_child
 
     def _start(self) -> None:
-        self._child = ChildProcess(self._command, pass_on=self._pass_on)
+        self._child = ChildProcess(self._command)
         self._started_at = time.monotonic()
         self._tasks_begun = 0
         logger.info("Started child %d.", self._child.pid)

@@ -8,14 +8,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ValidationError
 
 from tasks.broker.urls import redacted
 from tasks.records.assignment import Assignment, ChildReady, FromChild, from_child_from_line, line_from_record
 from workers.child_loop import OUT_OF_MEMORY_EXIT
-from workers.logs import print_on
+from workers.logs import ChildLines
 
 TAIL_BYTES = 4000
 """How much of what the child printed last is kept: enough for a traceback, small beside a status."""
@@ -33,8 +33,8 @@ _LONGEST_LINE = 4 * 2**20
 class ChildProcess:
     """One child. It must be started by the main thread: it dies with the thread that starts it."""
 
-    def __init__(self, command: Sequence[str], *, pass_on: Callable[[str], None] = print_on) -> None:
-        self._pass_on = pass_on
+    def __init__(self, command: Sequence[str]) -> None:
+        self._log = ChildLines()
         commands_read, self._commands = os.pipe()
         self._reports, reports_write = os.pipe()
         self._popen = subprocess.Popen(
@@ -194,7 +194,7 @@ class ChildProcess:
         printed = self._read(self._printed)
         self._tail = (self._tail + printed)[-TAIL_BYTES:]
         if printed:
-            self._pass_on(printed.decode(errors="replace"))
+            self._log(printed.decode(errors="replace"))
 
 
 def how_it_ended(code: int | None, *, killed_because: str | None) -> str:

@@ -47,7 +47,7 @@ from workers.disposition import (
     settlement,
 )
 from workers.engines_here import EnginesHere
-from workers.logs import about, print_on
+from workers.logs import about
 from workers.presence import Presence
 from workers.reach import Reach
 from workers.reception import ClaimedTask, look_and_claim
@@ -85,8 +85,6 @@ class Habits:
     #: Where the health check of this machine looks; None: nowhere.
     health_folder: Path | None = None
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
-    #: Passes on what the child prints.
-    pass_on: Callable[[str], None] = print_on
 
 
 class Supervisor:
@@ -100,9 +98,7 @@ class Supervisor:
         self._engines = EnginesHere(habits.thor_python)
         self._wake_up = WakeUp()
         self._bucket_thread = BucketThread(on_done=self._wake_up.wake)
-        self._keeper = ChildKeeper(
-            command=habits.child_command, tasks_per_child=habits.tasks_per_child, pass_on=habits.pass_on
-        )
+        self._keeper = ChildKeeper(command=habits.child_command, tasks_per_child=habits.tasks_per_child)
         self._in_hand: Delivery | None = None
         self._presence = Presence(
             bucket,

@@ -154,7 +154,9 @@ class Attempt:
             self.reports[stage] = StageReport(stage, result.counts, seconds, resumed, peak_memory_bytes())
             counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
             done = "Took from its checkpoint" if resumed else "Computed"
-            logger.info("%s %s in %.3f s: %s.", done, stage, seconds, counts or "no counts")
+            told = {"stage": stage, "seconds": round(seconds, 3), "counts": dict(result.counts)}
+            words = counts or "no counts"
+            logger.info("%s %s in %.3f s: %s.", done, stage, seconds, words, extra={"fields": told})
 
     @property
     def tables(self) -> Mapping[str, pa.Table]:

@@ -14,6 +14,7 @@ from workers import child_process
 from workers.child_keeper import MAX_FAILED_STARTS, ChildCannotStartError, ChildKeeper
 from workers.child_loop import OUT_OF_MEMORY_EXIT
 from workers.child_process import TAIL_BYTES, ChildProcess, how_it_ended
+from workers.logs import log_to_stderr
 
 ASSIGNMENT = Assignment(job_id="job", task_id="task", bucket_url="file:///b", attempt=1, worker="here:1")
 PREAMBLE = """
@@ -74,7 +75,8 @@ def test_reports_come_in_order_however_they_are_cut(start):
     assert child.is_ready
 
 
-def test_what_the_child_prints_is_passed_on_and_never_taken_for_a_report(start, capsys):
+def test_what_the_child_prints_is_logged_and_never_taken_for_a_report(start, capsys, restored_logging):
+    log_to_stderr("here:1")
     child = start("""
         print('{"kind":"succeeded","outputs":[]}', flush=True)
         print("to amqp://guest:secret@host/", file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from tasks.broker.urls import redacted
 from tasks.settings import Settings, settings_from_environment
 from tests.services.processes import wait_until
 from workers.__main__ import CHILD_COMMAND, habits_from_settings, main, warn_of_short_patience
-from workers.logs import about, log_on, log_to_stderr
+from workers.logs import ChildLines, about, at_stage, log_to_stderr
 from workers.shutdown import Shutdown
 
 PROJECT = Path(__file__).parents[2]
@@ -130,15 +130,6 @@ def test_passwords_of_urls_are_hidden(text, shown):
     assert redacted(text) == shown
 
 
-@pytest.fixture
-def restored_logging():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 def test_a_log_line_names_worker_job_task_and_attempt_and_hides_passwords(capsys, restored_logging):
     log_to_stderr("here:1")
 
@@ -151,23 +142,76 @@ def test_a_log_line_names_worker_job_task_and_attempt_and_hides_passwords(capsys
     assert second.endswith("INFO worker=here:1 Idle.")
 
 
-def test_a_json_line_has_the_same_in_fields_also_for_what_a_child_printed(capsys, restored_logging):
+def test_a_json_line_has_the_same_in_fields(capsys, restored_logging):
     log_to_stderr("here:1", as_json=True)
 
     with about(job_id="job", task_id="orbit", attempt=2):
         logging.getLogger("workers").warning("Lost %s.", "amqp://guest:secret@host/")
-        log_on("Fitting ...\nto amqp://guest:secret@host/\n")
+        at_stage("range_and_shift")
+        logging.getLogger("workers").info("On it.")
+    logging.getLogger("workers").info("Idle.")
 
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    lost, on_it, idle = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     about_task = {"worker": "here:1", "job": "job", "task": "orbit", "attempt": 2}
-    assert [line["message"] for line in lines] == [
-        "Lost amqp://guest:***@host/.",
-        "Fitting ...",
-        "to amqp://guest:***@host/",
-    ]
-    assert [line["level"] for line in lines] == ["WARNING", "INFO", "INFO"]
-    assert all(about_task.items() <= line.items() for line in lines)
-    assert all(datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0) for line in lines)
+    assert (lost["message"], lost["level"]) == ("Lost amqp://guest:***@host/.", "WARNING")
+    assert about_task.items() <= lost.items()
+    assert {**about_task, "stage": "range_and_shift"}.items() <= on_it.items()
+    assert "stage" not in lost
+    assert not {"job", "stage"} & set(idle)
+    assert datetime.fromisoformat(lost["time"]).utcoffset() == timedelta(0)
+
+
+def printed_by_child(code):
+    """What a process prints that logs as a child does."""
+    setup = "import logging, sys; from workers.logs import log_to_supervisor; log_to_supervisor()\n"
+    return subprocess.run([sys.executable, "-c", setup + code], capture_output=True, text=True, check=True).stderr
+
+
+def test_records_of_a_child_are_logged_with_their_level_logger_and_fields(capsys, restored_logging):
+    fields = {"stage": "cluster_and_link", "seconds": 0.25, "counts": {"clusters": 3}}
+    printed = printed_by_child(
+        f"logging.getLogger('tasks.jobs').info('Computed %s.', 1, extra={{'fields': {fields!r}}})\n"
+        "logging.getLogger('other').info('unheard')\n"
+        "logging.getLogger('other').warning('amqp://guest:secret@host/')\n"
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    logging.getLogger('tasks').exception('It broke')\n"
+    )
+    log_to_stderr("here:1", as_json=True)
+
+    with about(job_id="job", task_id="orbit"):
+        ChildLines()(printed)
+
+    computed, other, broke = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (computed["message"], computed["level"], computed["logger"]) == ("Computed 1.", "INFO", "tasks.jobs")
+    assert fields.items() <= computed.items()
+    assert (other["message"], other["level"]) == ("amqp://guest:***@host/", "WARNING")
+    assert broke["message"].startswith("It broke\nTraceback")
+    assert broke["message"].endswith("ZeroDivisionError: division by zero")
+    assert all(line["job"] == "job" for line in (computed, other, broke))
+
+
+def test_what_a_child_prints_and_is_no_record_is_one_record_a_piece(capsys, restored_logging):
+    log_to_stderr("here:1", as_json=True)
+    lines = ChildLines()
+
+    lines("Fatal Python error: Segmentation fault\n  File 'a.py'\nto amqp://guest:secret@host/\n")
+    lines("\n")
+
+    (record,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert record["message"] == "Fatal Python error: Segmentation fault\n  File 'a.py'\nto amqp://guest:***@host/"
+    assert (record["level"], record["logger"]) == ("INFO", "workers.child")
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_record_that_comes_in_pieces_is_logged_once(size, capsys, restored_logging):
+    printed = printed_by_child("logging.getLogger('tasks').warning('Whole.')") + "before\n"
+    log_to_stderr("here:1")
+    lines = ChildLines()
+
+    for start in range(0, len(printed), size):
+        lines(printed[start : start + size])
+
+    told = capsys.readouterr().err
+    assert told.count("WARNING worker=here:1 Whole.") == 1
 
 
 def test_leaving_becomes_urgent_with_the_second_request_or_after_the_drain_limit():
