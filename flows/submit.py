@@ -138,7 +138,9 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
             return Completed(message=f"submitted {len(manifest.task_ids)} tasks")
         was_cancelled = follow(watch, each_look=fleet.keep if count else None)
         outcome = JobOutcome(manifest, inputs, bring_home(watch, manifest, output=output, options=options))
-        show_outcome(outcome, [*notes, *job_show.end_runs(watch, parent)])
+        unseen = job_show.end_runs(watch, parent)
+        tell(unseen)
+        show_outcome(outcome, [*notes, *unseen])
     return ended(watch, outcome, was_cancelled=was_cancelled)
 
 
@@ -213,7 +215,7 @@ def job_steps() -> Steps:
 
 
 def tell(notes: Sequence[str]) -> None:
-    """Tell the person, and the log of the run, what was left out, filled in or chosen, and what will be shown."""
+    """Tell the person, and the log of the run, what was left out, filled in or chosen, and what is shown."""
     with instrument.forwarded_logs():
         for note in notes:
             reporter().say(note)

@@ -341,6 +341,7 @@ def test_a_client_says_how_much_is_shown_and_a_worker_that_is_set_to_less_or_mor
 def seconds_of(job, *, attempt=1, **collaborators):
     """How long an attempt takes, to the return of `run_assignment`: until the child can take another task."""
     supervisor = Supervisor(**collaborators)
+    run_task.warm_up()
     began = time.monotonic()
     ending = supervisor.run(job, attempt=attempt)
     assert isinstance(ending, AttemptSucceeded)
