@@ -65,7 +65,14 @@ def run(bucket, task, *, attempt=1, attempt_id=None):
         attempt_id=attempt_id,
         worker="host:1",
     )
-    at_work = Attempt(assignment, bucket=bucket, tell=[].append, await_lease=lambda: None, surveys=SurveyCache(10**9))
+    at_work = Attempt(
+        assignment,
+        bucket=bucket,
+        tell=[].append,
+        await_lease=lambda: None,
+        surveys=SurveyCache(10**9),
+        checkpoint_seconds=0.0,
+    )
     at_work.run()
     return at_work
 
