@@ -334,6 +334,23 @@ def test_a_delay_during_an_alarm_is_finished_after_it_and_meanwhile_nothing_else
     wait_until(lambda: rabbitmq_queue.publisher().depth().delayed == 2, seconds=30, what="both are delayed")
 
 
+def test_of_free_workers_those_with_the_highest_priority_get_the_messages(rabbitmq_queue, rabbitmq_url):
+    plain = rabbitmq_queue.consumer()
+    first = open_consumer(rabbitmq_url, delay_seconds=1, priority=1)
+    try:
+        first.start()
+        for consumer in (plain, first):  # both are consuming before anything comes
+            pump_until(consumer, lambda consumer=consumer: consumer.is_connected, "it is connected")
+            assert consumer.wait(2.0) is None
+        publisher = rabbitmq_queue.publisher()
+        for number in range(5):  # each when both are free
+            publisher.publish(numbered(1, first=number))
+            assert receive_and_ack(first, 1) == [str(number).encode()]
+        assert plain.wait(0.2) is None
+    finally:
+        first.close()
+
+
 def test_a_wrong_password_is_an_error_that_does_not_tell_it(rabbitmq, rabbitmq_url, caplog):
     url = rabbitmq_url.replace("guest:guest", "guest:se%2Fcret-password")
     publisher = open_publisher(url)
