@@ -5,7 +5,7 @@ import pytest
 
 from tasks.bucket.layout import JobLayout
 from tasks.engines.interface import StageResult
-from tasks.jobs.checkpoints import load_checkpoint, save_checkpoint
+from tasks.jobs.checkpoints import CheckpointUnusableError, load_checkpoint, save_checkpoint
 from tasks.records.ids import JobId, TaskId
 from tests.support.buckets import FakeBucket
 
@@ -34,10 +34,12 @@ def test_tables_and_the_files_that_an_engine_kept_come_back_although_they_share_
 def test_a_kept_file_that_is_damaged_or_gone_makes_the_checkpoint_useless(bucket):
     name = TASK.checkpoint("cluster_and_link", "kept/clusters.parquet")
     bucket.write(name, b"other")
-    assert load(bucket) is None
+    with pytest.raises(CheckpointUnusableError, match="is damaged"):
+        load(bucket)
 
     bucket.delete(name)
-    assert load(bucket) is None
+    with pytest.raises(CheckpointUnusableError, match="is damaged"):
+        load(bucket)
 
 
 def test_a_checkpoint_without_kept_files_is_one_too(bucket):
