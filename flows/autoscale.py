@@ -34,7 +34,7 @@ class Limits:
 
     minimum: int = 0
     maximum: int = MAXIMUM
-    #: One more worker for so many waiting tasks.
+    #: Waiting tasks for which one more worker is started.
     tasks_per_worker: int = TASKS_PER_WORKER
 
 

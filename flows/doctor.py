@@ -24,7 +24,7 @@ from tasks.records.finding import Finding, ok, problem, warning
 from tasks.settings import Settings, settings_from_environment
 
 PATIENCE_SECONDS = 10.0
-"""A bucket that does not answer so long is out of reach; workers are more patient."""
+"""A bucket that does not answer for this time is out of reach; workers are more patient."""
 PREFECT = "Prefect API"
 
 

@@ -25,9 +25,9 @@ LOCAL_PAUSE_SECONDS = 0.3
 CLOUD_PAUSE_SECONDS = 2.0
 """Between two looks at a job: a listing of a local directory is cheap, one of a cloud bucket costs money."""
 HINT_SECONDS = 60.0
-"""When no task has moved for so long and none is in progress, a person is told what to look at,"""
+"""When no task has moved for this time and none is in progress, a person is told what to look at,"""
 ENGINE_HINT_SECONDS = 600.0
-"""and again each time that so long has passed, where the tasks wait for an engine that no worker has."""
+"""and again each time that this has passed, where the tasks wait for an engine that no worker has."""
 
 
 @thor_flow(name="thor-monitor", flow_run_name="{job_id}")

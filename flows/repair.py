@@ -1,4 +1,4 @@
-"""`python -m flows.repair JOB | --all`: ring again for every task that is not done.
+"""`python -m flows.repair JOB | --all`: enqueue every task again that is not done.
 
 The bucket is the truth: whatever a queue lost is made anew from it.
 """

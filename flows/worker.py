@@ -37,8 +37,8 @@ def work(
     """Run one worker until it has had nothing to do for a while. Bucket and queue are those of the environment.
 
     Args:
-        idle_seconds: The worker leaves after so long without a task.
-        drain_seconds: When the run is cancelled, a task at work may go on for so long; then it is given back.
+        idle_seconds: The worker leaves after this many seconds without a task.
+        drain_seconds: When the run is cancelled, a task at work may go on for this many seconds; then it is given back.
     """
     with instrument.forwarded_logs():
         run_worker(idle_seconds=idle_seconds, drain_seconds=drain_seconds)

@@ -22,13 +22,13 @@ from tasks.engines.interface import MapBlocks
 SMALLEST_BYTES = 16 << 20
 """Blocks of fewer bytes together are computed here: on the way for 0.1 s, they take longer than with threads."""
 AWAY_SECONDS = 300.0
-"""A cluster that failed is left alone for so long: each try costs a task up to `CONNECT_SECONDS`."""
+"""A cluster that failed is left alone for this time: each try costs a task up to `CONNECT_SECONDS`."""
 CONNECT_SECONDS = 5.0
 """Patience with a scheduler that does not answer."""
 CLOSE_SECONDS = 2.0
 """Patience with a connection to a scheduler that has gone."""
 LOOK_SECONDS = 5.0
-"""While blocks are at work, it is looked so often whether the cluster still has workers: without any they never end."""
+"""Between two looks at whether the cluster still has workers: without any, blocks never end."""
 
 logger = logging.getLogger(__name__)
 

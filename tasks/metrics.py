@@ -17,7 +17,7 @@ from tasks.errors import BadInputError, BucketUnavailableError, ThorQueueError
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 """Limits of the histogram of a stage: from a cell of the engine's own to upstream THOR on a whole survey."""
 FILE_SECONDS = 15.0
-"""A metrics file is written so often: node_exporter's own interval."""
+"""Seconds between two writes of a metrics file: node_exporter's own interval."""
 
 T = TypeVar("T")
 

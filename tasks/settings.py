@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     ] = None
     takeover_delay_seconds: Annotated[
         PositiveFloat | None,
-        Field(description="a lease that does not move for so long is lost; default: 300, or 20 on a sqlite queue"),
+        Field(
+            description="seconds after which a lease that does not move is lost; default: 300, or 20 on a sqlite queue"
+        ),
     ] = None
     bucket_deadline_seconds: Annotated[
         PositiveFloat, Field(description="how long a bucket operation is tried before it counts as unavailable")
@@ -80,17 +82,19 @@ class Settings(BaseSettings):
         PositiveFloat | None, Field(description="a child that computes longer on one task is killed; default: none")
     ] = None
     drain_seconds: Annotated[
-        PositiveFloat | None, Field(description="after SIGTERM a task may go on for so long; default: to its end")
+        PositiveFloat | None, Field(description="seconds that a task may go on after SIGTERM; default: to its end")
     ] = None
     out_of_reach_seconds: Annotated[
         PositiveFloat,
-        Field(description="a worker with --idle-timeout leaves when queue or bucket has not answered for so long"),
+        Field(
+            description="seconds without an answer of queue or bucket after which a worker with --idle-timeout leaves"
+        ),
     ] = 1800.0
     child_memory_bytes: Annotated[
         PositiveInt | None, Field(description="address space of the child, RLIMIT_AS; default: none")
     ] = None
     tasks_per_child: Annotated[
-        PositiveInt | None, Field(description="a child is replaced after so many tasks; default: never")
+        PositiveInt | None, Field(description="tasks after which a child is replaced; default: never")
     ] = None
     survey_cache_bytes: Annotated[
         PositiveInt, Field(description="prepared observations kept in memory between tasks of one job")

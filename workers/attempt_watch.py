@@ -43,7 +43,7 @@ object is written twice within a second, which Google Cloud Storage refuses."""
 RETRY_SECONDS = 1.0
 """Pause after a renewal that the bucket did not answer."""
 LONGEST_TURN_SECONDS = 0.5
-"""The queue's connection is served at least so often."""
+"""Most seconds between two times that the queue's connection is served."""
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from tasks.records.assignment import Assignment
 from workers.child_process import ChildProcess
 
 MAX_FAILED_STARTS = 3
-"""After so many children in a row that never became ready the worker gives up."""
+"""After this many children in a row that never became ready the worker gives up."""
 START_SECONDS = 900.0
 """A child that takes longer to become ready is killed: cold compilation of every kernel takes well below a minute."""
 DISMISSAL_SECONDS = 5.0
-"""An idle child has so long to leave."""
+"""Seconds that an idle child has to leave."""
 
 logger = logging.getLogger(__name__)
 

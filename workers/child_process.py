@@ -20,10 +20,10 @@ from workers.logs import ChildLines
 TAIL_BYTES = 4000
 """How much of what the child printed last is kept: enough for a traceback, small beside a status."""
 KILL_SECONDS = 5.0
-"""A killed process that the kernel still holds after so long (a hung disk) is left to it: it computes no more, and the
+"""A killed process that the kernel holds for longer (a hung disk) is left to it: it computes no more, and the
 queue's heartbeats can't wait."""
 FAREWELL_SECONDS = 5.0
-"""A child whose pipe is closed has so long to die of what it dies of, and to say so: pipes close before a traceback is
+"""A child whose pipe is closed has this time to die, and to say of what: pipes close before a traceback is
 printed, and before a crashed process is gone."""
 _LOOK_SECONDS = 0.01
 _READ_BYTES = 65536

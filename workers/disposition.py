@@ -19,9 +19,9 @@ from tasks.records.status import (
 )
 
 MAX_LOST = 5
-"""So many attempts may vanish with their supervisor before the task is given up as `lost`."""
+"""Attempts that may vanish with their supervisor before the task is given up as `lost`."""
 MAX_CRASHED = 3
-"""So many children may die of a task before it is given up as `crashed`."""
+"""Children that may die of a task before it is given up as `crashed`."""
 
 LONGEST_REST_SECONDS = 0.25
 """The queue's connection is not served meanwhile."""

@@ -21,7 +21,7 @@ UPSTREAM = "thor"
 """The engine that lives in an interpreter of its own, which not every worker has."""
 
 REMEMBERED_SECONDS = 300.0
-"""So long a job's engine is remembered (a job may be deleted, and one of that id submitted anew), and that upstream is
+"""How long a job's engine is remembered (a job may be deleted, and one of that id submitted anew), and that upstream is
 not here (it may be installed). That it is here is remembered for good: a task that then finds it gone comes back."""
 MOST_JOBS = 1000
 """Jobs that are remembered at a time."""

@@ -13,7 +13,7 @@ from workers.wake_up import WakeUp
 logger = logging.getLogger(__name__)
 
 REAP_SECONDS = 0.5
-"""A worker that ended is noticed after at most so long."""
+"""A worker that ended is noticed after this time at most."""
 RESTART_PAUSE_SECONDS = 1.0
 """A killed worker is replaced no sooner than this after its start, lest a machine that kills at once be kept busy."""
 

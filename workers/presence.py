@@ -13,7 +13,7 @@ from tasks.errors import ThorQueueError
 from tasks.records.worker_note import NOTE_SECONDS, WorkerNote
 
 LEAVE_SECONDS = 2.0
-"""A worker that leaves waits so long for its note to go."""
+"""Patience of a worker that leaves with its note."""
 
 logger = logging.getLogger(__name__)
 

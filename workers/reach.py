@@ -12,11 +12,11 @@ from typing import Literal
 Service = Literal["queue", "bucket"]
 
 NOTE_SECONDS = 10.0
-"""The note for the health check is written so often: it costs a small local file."""
+"""Seconds between two notes for the health check: it costs a small local file."""
 HUNG_SECONDS = 60.0
-"""A worker serves its queue's connection every half second; one that has written no note for so long hangs."""
+"""A worker serves its queue's connection every half second; one that has written no note for this time hangs."""
 UNREACHED_SECONDS = 180.0
-"""A queue or bucket that has not answered for so long makes the worker unhealthy: restarts of a broker take less."""
+"""A queue or bucket that has not answered for this time makes the worker unhealthy: restarts of a broker take less."""
 
 
 class OutOfReachError(Exception):
@@ -27,7 +27,7 @@ class OutOfReachError(Exception):
 class Reach:
     """Since when queue and bucket have not answered. For the main thread of a worker."""
 
-    #: A worker leaves after so long without queue or bucket, seconds; None: it stays.
+    #: Seconds without queue or bucket after which a worker leaves; None: it stays.
     limit_seconds: float | None = None
     #: Where the health check looks; None: nowhere.
     folder: Path | None = None

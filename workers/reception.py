@@ -41,7 +41,7 @@ def look_and_claim(
 ) -> Verdict:
     """Return what to do with the message; a `ClaimedTask` when the task is claimed, by `worker` and with its rhythm.
 
-    Twice: safe, since the bucket decides.
+    Idempotent, since the bucket decides.
 
     Raises
     ------

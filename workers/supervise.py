@@ -55,9 +55,9 @@ from workers.shutdown import Shutdown
 from workers.wake_up import WakeUp
 
 TURN_SECONDS = 0.5
-"""The connection is served, and a signal acted on, after at most so long."""
+"""The connection is served, and a signal acted on, after this time at most."""
 LEAVE_SECONDS = 5.0
-"""An urgent departure waits so long for the bucket. Then the task is left to be taken over."""
+"""Patience of an urgent departure with the bucket. Then the task is left to be taken over."""
 BUCKET_PAUSE_SECONDS = 2.0
 """Pause before a result is written again to a bucket that does not answer."""
 
@@ -74,13 +74,13 @@ class Habits:
     #: Starts the computing process.
     child_command: Sequence[str]
     rhythm: Rhythm
-    #: Leave after so long without a message; None: stay.
+    #: Leave after this many seconds without a message; None: stay.
     idle_timeout_seconds: float | None = None
-    #: Replace the child after so many tasks; None: keep it.
+    #: Tasks after which the child is replaced; None: keep it.
     tasks_per_child: int | None = None
     #: The interpreter that has upstream THOR; None: tasks of engine thor are left to other workers.
     thor_python: Path | None = None
-    #: Leave, with an error, after so long without an answer of queue or bucket; None: stay.
+    #: Leave, with an error, after this many seconds without an answer of queue or bucket; None: stay.
     out_of_reach_seconds: float | None = None
     #: Where the health check of this machine looks; None: nowhere.
     health_folder: Path | None = None

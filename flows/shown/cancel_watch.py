@@ -15,7 +15,7 @@ from tasks.prefect_api.instrument import not_shown
 from tasks.records.assignment import CancelAsked, Tell
 
 LOOK_SECONDS = 5.0
-"""So often it looks; a task that takes less time is never asked about."""
+"""Seconds between two looks; a task that takes less time is never asked about."""
 
 logger = logging.getLogger(__name__)
 

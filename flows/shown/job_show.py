@@ -33,7 +33,7 @@ GIVE_UP_SECONDS = 90.0
 at most 60 s away."""
 GIVE_UP_LOOK_SECONDS = 1.0
 NAMED_UNSEEN = 5
-"""So many tasks without a run are named."""
+"""Most tasks without a run that are named."""
 
 
 def make_parent(level: Level) -> UUID | None:

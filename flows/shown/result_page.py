@@ -17,9 +17,9 @@ SHOWN_PICTURE_BYTES = 120_000
 FIRST_PICTURES = ("a_e", "a_i", "completeness", "residuals", "fits", "sky")
 """Which of them, as long as they fit; the report has all."""
 SHOWN_FAILURES = 50
-"""So many failed tasks stand on the page; the table of tasks has them all."""
+"""Most failed tasks on the page; the table of tasks has them all."""
 SHOWN_ORBITS = 50
-"""So many recovered orbits stand on the page; recovered_orbits.csv has them all."""
+"""Most recovered orbits on the page; recovered_orbits.csv has them all."""
 
 ORBIT_COLUMNS: Mapping[str, tuple[str, str]] = {
     "orbit": ("orbit_id", ""),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tasks.engines.interface import STAGES
 from tasks.jobs.run_attempt import Attempt, StageReport
 from tasks.prefect_api import instrument
-from tasks.results.task_sight import sight_of_task
+from tasks.results.task_plot_data import plot_data_of_task
 from tasks.wording import counted
 
 PICTURE_AFTER_SECONDS = 5.0
@@ -38,11 +38,11 @@ def show_picture(attempt: Attempt) -> None:
     """Put a picture of what the stages gave beside the flow run, if there is anything to be seen."""
     from tasks.results.task_plots import picture_of_task  # noqa: PLC0415 (matplotlib: 40 MB that only a picture needs)
 
-    sight = sight_of_task(attempt.tables)
-    if sight is not None:
+    plot_data = plot_data_of_task(attempt.tables)
+    if plot_data is not None:
         caption = "The cell in the co-rotating frame, velocities of its clusters, residuals of the recovered orbits."
         title = f"Task {attempt.assignment.task_id}"
-        instrument.show_pictures("thor-task-pictures", title, [(caption, picture_of_task(sight))])
+        instrument.show_pictures("thor-task-pictures", title, [(caption, picture_of_task(plot_data))])
 
 
 def row_of_stage(report: StageReport) -> dict[str, object]:

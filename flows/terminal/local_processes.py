@@ -32,9 +32,9 @@ from tasks.worker_processes import worker_command, worker_environment
 SERVER_START_SECONDS = 120.0
 """A Prefect server with a new, empty home takes 15 s, and longer on a busy machine."""
 STOP_SECONDS = 30.0
-"""A process that has not ended so long after it was asked to is killed."""
+"""A process that has not ended this long after it was asked to is killed."""
 MOST_RESTARTS = 5
-"""So often a worker that was killed is replaced; then the machine is at fault."""
+"""Times that a worker that was killed is replaced; then the machine is at fault."""
 
 # The kernel kills the child when the thread that started it ends; that stays armed over exec (PR_SET_PDEATHSIG is 1).
 _DIE_WITH_PARENT = """

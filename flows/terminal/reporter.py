@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from tasks.records.progress import JobProgress
 
 PLAIN_LINE_SECONDS = 5.0
-"""Without a terminal, progress is told at most so often, and at each task that failed."""
+"""Without a terminal, seconds between two lines of progress at least; a task that failed is told at once."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class News:
         self._told: JobProgress | None = None
 
     def is_in(self, progress: JobProgress) -> bool:
-        """Tell whether to tell it, and take it for told then."""
+        """Return whether this progress is worth a line; if so, it is remembered as told."""
         failed_before = self._told.failed if self._told else 0
         is_due = time.monotonic() - self._told_at >= PLAIN_LINE_SECONDS
         is_urgent = progress.failed > failed_before or progress.is_complete

@@ -18,7 +18,7 @@ from tasks.results.report import seconds_of
 from tasks.wording import counted
 
 MOST_ROWS = 60
-"""A table on a terminal shows at most so many tasks; of a larger job those that failed."""
+"""Most tasks in a table on a terminal; of a larger job it has those that failed."""
 
 Row = dict[str, Any]
 

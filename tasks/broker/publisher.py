@@ -31,7 +31,7 @@ from tasks.errors import BrokerUnavailableError, MessageNotPublishedError
 WINDOW: Final = 1000
 """Messages under way without a confirm. One at a time is ten times slower; more than this gains nothing."""
 CONFIRM_SECONDS: Final = 30.0
-"""Without any confirm for so long the broker is gone, or holds publishers back."""
+"""Without any confirm for this time the broker is gone, or holds publishers back."""
 IDLE_SECONDS: Final = 30.0
 """A session that lay unused for longer is opened anew: nobody served it, and a firewall may have forgotten it."""
 _SETUP_SECONDS: Final = CONNECT_SECONDS + 5 * REQUEST_SECONDS

@@ -29,7 +29,7 @@ from tasks.wording import counted
 _NOT_FOUND: Final = 404
 _PRECONDITION_FAILED: Final = 406
 _LOOKS: Final = 2
-"""So often a queue is looked at before it is deleted for not working."""
+"""Looks at a queue before it is deleted for not working."""
 _ALARM_SECONDS: Final = 1.0
 """How soon a broker with an alarm tells a connection that publishes: at once, so this is for a slow network."""
 

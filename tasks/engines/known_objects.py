@@ -101,7 +101,7 @@ def _sampled(members: pa.Table) -> _Sample:
     order = np.lexsort((mjd_utc, owner))
     count = np.bincount(owner)
     place = np.arange(len(order)) - (np.cumsum(count) - count)[owner[order]]
-    # Every so manieth, first and last included.
+    # Every nth, first and last included.
     share = np.minimum(SAMPLE, count[owner[order]])
     step = np.maximum(count[owner[order]] - 1, 1) / np.maximum(share - 1, 1)
     chosen = order[np.floor(place / step + 1e-9) != np.floor((place - 1) / step + 1e-9)]

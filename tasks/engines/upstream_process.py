@@ -29,10 +29,10 @@ NOT_THERE = 3
 TAIL_BYTES = 4000
 """How much of what it wrote last is kept for errors: enough for a traceback."""
 SILENCE_SECONDS = 60.0
-"""After so long without a line people are told that it is still at work: some of its stages log only at their end."""
+"""After this time without a line people are told that it is still at work: some of its stages log only at their end."""
 LONGEST_LINE = 2000
 LEAVE_SECONDS = 30.0
-"""A process whose standard input is closed has so long to end what it started (ray), before it is killed."""
+"""A process whose standard input is closed has this time to end what it started (ray), before it is killed."""
 _READ_BYTES = 65536
 
 HOW_TO_INSTALL = (

@@ -18,7 +18,7 @@ MUST_BE_QUOTED = '[",\\r\\n]'
 """A text with any of these stands between quotes."""
 
 ROWS_AT_A_TIME = 16_384
-"""pyarrow writes a fifth faster by so many than by its own 1024."""
+"""Rows at a time: pyarrow writes a fifth faster than by its own 1024."""
 
 
 def csv_from_table(table: pa.Table) -> bytes:

@@ -22,7 +22,7 @@ def finish_task(
 
     Order: error_message.txt (when the task failed and the child could not write it), the status, then what a succeeded
     task needs no more goes.
-    Twice: safe, also after `BucketUnavailableError`.
+    Idempotent, also after `BucketUnavailableError`.
 
     Parameters
     ----------

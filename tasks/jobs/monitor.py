@@ -16,7 +16,7 @@ from tasks.records.status import Status, status_from_bytes, status_from_summary
 PAUSE_PER_LOOK = 4.0
 """Who follows a job spends at most a fifth of the time on looking: workers of this machine have better uses for it."""
 LONGEST_PAUSE_SECONDS = 10.0
-"""A look that took so long waited for a bucket that was away; people should hear soon that it is back."""
+"""A look that took this long waited for a bucket that was away; people should hear soon that it is back."""
 
 
 class JobWatch:

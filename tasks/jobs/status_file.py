@@ -61,7 +61,7 @@ class StatusFile:
     def change(self, event: Event, *, news: Renewed | None = None) -> None:
         """Write the status that follows `event`, and before it `news`, which needs no write of its own.
 
-        Twice: safe. After `BucketUnavailableError` call it again with the same event: if the write had landed, it is
+        Idempotent. After `BucketUnavailableError` call it again with the same event: if the write had landed, it is
         recognised by its nonce and not repeated.
 
         Raises

@@ -37,7 +37,7 @@ class SeenTask:
 def change_task(bucket: Bucket, layout: TaskLayout, decide: Decide) -> SeenTask:
     """Do to one task what `decide` says of its state, whoever else writes at the same time.
 
-    Twice: safe, as long as `decide` asks for nothing in the state that it brings about.
+    Idempotent, as long as `decide` asks for nothing in the state that it brings about.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The messages that ring for tasks: they are sent after the bucket says what is to be done."""
+"""The messages of tasks: they are sent after the bucket says what is to be done."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def shown_as(manifest: Manifest) -> ShownAs:
 
 
 def message_of_task(bucket: Bucket, job: JobLayout, task_id: TaskId, *, shown: ShownAs) -> OutgoingMessage:
-    """Return the message that rings for a task; its headers tell how the worker is to show it."""
+    """Return the message of a task; its headers tell how the worker is to show it."""
     message = TaskMessage(job_id=job.job_id, bucket=bucket.url, task_id=task_id)
     return OutgoingMessage(message.to_bytes(), shown.headers)
 
@@ -43,7 +43,7 @@ def publish_tasks(
 ) -> int:
     """Send one message for each of these tasks, and return how many; without tasks the queue is not even opened.
 
-    Twice: safe. A message too many is acked by the worker that finds its task done, or owned by somebody alive.
+    Idempotent. A message too many is acked by the worker that finds its task done, or owned by somebody alive.
 
     Raises
     ------

@@ -11,6 +11,7 @@ from tasks.errors import BadInputError, GenerationMismatchError
 from tasks.jobs.task_changes import SeenTask, change_tasks, task_ids_with_status
 from tasks.records.ids import TaskId
 from tasks.records.status import Failed, Status
+from tasks.wording import counted
 
 CANCELLED = Failed(error_kind="cancelled", error="The job was cancelled before this task was computed.")
 
@@ -41,7 +42,7 @@ def cancel_job(bucket: Bucket, job: JobLayout) -> CancelReport:
 
     Order: cancel.json, then each requested task's status by compare-and-swap. A worker that claims one in between
     finds cancel.json at its next renewal. No message is taken back: workers ack those of a task that is over.
-    Twice: safe; the first cancel.json stays, and what an interrupted call left is done.
+    Idempotent; the first cancel.json stays, and what an interrupted call left is done.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def cancel_tasks(bucket: Bucket, job: JobLayout, task_ids: Sequence[str]) -> Can
     if unknown:
         raise BadInputError(
             f"Cannot cancel task {unknown[0]!r}: job {job.job_id!r} has no such task. "
-            f"`python -m flows.status {job.job_id}` names its {len(known)} tasks."
+            f"`python -m flows.status {job.job_id}` names its {counted(len(known), 'task')}."
         )
     chosen = [task_id for task_id in known if task_id in task_ids]
     seen = change_tasks(bucket, job, chosen, lambda status: _if_requested(status, TASK_CANCELLED))

@@ -43,7 +43,7 @@ class OldJob:
 
 
 def limits_from_days(days: float, *, now: datetime, with_unfinished: bool = False) -> Limits:
-    """Return the limits for jobs older than so many days.
+    """Return the limits for jobs older than `days`.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def limits_from_days(days: float, *, now: datetime, with_unfinished: bool = Fals
 
 
 def reason_to_keep(n_unfinished: int, limits: Limits) -> str | None:
-    """Return why an old job with so many tasks that are not done stays, or None when it may go. Pure."""
+    """Return why an old job with `n_unfinished` tasks that are not done stays, or None when it may go. Pure."""
     if n_unfinished and not limits.with_unfinished:
         return f"{n_unfinished} of its tasks have not come to an end"
     return None
@@ -71,7 +71,7 @@ def is_old(manifest: Manifest, limits: Limits) -> bool:
 def clean_up(bucket: Bucket, limits: Limits, *, dry_run: bool) -> Iterator[OldJob]:
     """Delete every job that is old and done, and yield what became of those that are old or have no manifest.
 
-    A job without a manifest has no age: it is told, and stays. Twice: safe; what was interrupted is then such a job,
+    A job without a manifest has no age: it is told, and stays. Idempotent; what was interrupted is then such a job,
     and `flows.delete` completes it.
     """
     for job in find_jobs(bucket):

@@ -37,7 +37,7 @@ def delete_job(bucket: Bucket, job: JobLayout, *, force: bool = False) -> Delete
     """Delete every object of a job.
 
     Order: manifest, statuses, the rest of the tasks, the job's other files, observations.
-    Twice: safe; an interrupted deletion is completed by the next.
+    Idempotent; an interrupted deletion is completed by the next.
 
     Parameters
     ----------

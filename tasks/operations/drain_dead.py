@@ -49,7 +49,7 @@ def drain_dead(bucket: Bucket, publisher: Publisher, *, discard: bool = False) -
     """Settle every message of the dead queue and yield it.
 
     Order: the task's status (or the copy on the work queue), then the ack.
-    Twice: safe, and two operators at once share the messages. What was not acked lies in the dead queue again.
+    Idempotent, and two operators at once share the messages. What was not acked lies in the dead queue again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""An operator has every task that is not done rung for again. It changes nothing in the bucket: always safe."""
+"""Enqueues every task again that is not done. It changes nothing in the bucket: always safe."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ def repair_job(bucket: Bucket, publisher: Publisher, job: JobLayout) -> RepairRe
     """Send a message for every task that has not come to an end.
 
     It helps when messages were lost: a queue that was deleted or has no leader, a broker without its disk.
-    Twice: safe. A worker acks a message too many, or looks again later while another one is at work on the task.
+    Idempotent. A worker acks a message too many, or looks again later while another one is at work on the task.
 
     Raises
     ------

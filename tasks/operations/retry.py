@@ -15,6 +15,7 @@ from tasks.jobs.task_messages import publish_tasks, shown_as
 from tasks.records.ids import TaskId
 from tasks.records.manifest import Manifest
 from tasks.records.status import ErrorKind, Retried, Status
+from tasks.wording import counted
 
 RetryKind = Literal["lost", "crashed", "task_error", "bad_input", "cancelled", "all"]
 """Which failures are done again."""
@@ -43,10 +44,10 @@ def retry_job(
     kind: RetryKind | None = None,
     task_ids: Sequence[str] = (),
 ) -> RetryReport:
-    """Make failed tasks requested again, and ring for them.
+    """Make failed tasks requested again, and enqueue them.
 
     Order: cancel.json goes (of a cancelled job), then each status by compare-and-swap, then the messages.
-    Twice: safe. What is requested already stays so; its message is sent again, since an interrupted retry may not
+    Idempotent. What is requested already stays so; its message is sent again, since an interrupted retry may not
     have sent it.
 
     Parameters
@@ -88,7 +89,7 @@ def _chosen_tasks(manifest: Manifest, named: Sequence[str]) -> list[TaskId]:
     if unknown:
         raise BadInputError(
             f"Cannot retry task {unknown[0]!r}: job {manifest.job_id!r} has no such task. "
-            f"`python -m flows.status {manifest.job_id}` names its {len(manifest.task_ids)} tasks."
+            f"`python -m flows.status {manifest.job_id}` names its {counted(len(manifest.task_ids), 'task')}."
         )
     return [task_id for task_id in manifest.task_ids if not named or task_id in named]
 

@@ -41,7 +41,7 @@ from tasks.records.ids import JobId, job_id_from_object
 from tasks.records.intake import Intake, intake_from_bytes
 
 MOST_POSTPONED = 3
-"""After so many tables that bucket or queue did not let through, the others wait for the next run, too."""
+"""After this many tables that bucket or queue did not let through, the others wait for the next run, too."""
 
 Outcome = Literal["submitted", "refused", "changed", "postponed"]
 """refused: something is wrong with it, and the error lies beside it. changed: somebody replaces it just now, or has

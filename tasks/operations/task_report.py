@@ -73,7 +73,7 @@ class JobReport:
 class Observer:
     """Somebody who watches for a while, with a clock of their own."""
 
-    #: At most so long; less when every task in progress has moved. 0: only one look; None: long enough to tell.
+    #: Most seconds; less when every task in progress has moved. 0: only one look; None: long enough to tell.
     watch_seconds: float | None
     #: How often workers renew a lease, where the status does not tell.
     renew_seconds: float

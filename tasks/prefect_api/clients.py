@@ -24,7 +24,7 @@ from prefect.settings import (
 from tasks.prefect_api.switch import Switch, switch_of
 
 PATIENCE_SECONDS = 2.0
-"""So long one request is waited for, with its repetitions."""
+"""Patience with one request, with its repetitions."""
 BUSY_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Before a request to a busy server is made again: one on SQLite answers 503 when two write at once. Prefect itself
 would pause for 2, 4 and 8 s."""

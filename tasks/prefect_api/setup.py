@@ -30,7 +30,7 @@ CREDENTIALS_BLOCK = "thor-credentials"
 HEARTBEATS_MISSED_SECONDS = 600.0
 """Prefect's flow runs send a heartbeat every 180 s; three that are missed mean that the process is gone."""
 MOST_WORKERS = 16
-"""At most so many flow runs of workers at a time in a new pool: a mistake must not hire a whole data centre."""
+"""Most flow runs of workers at a time in a new pool: a mistake must not hire a whole data centre."""
 
 Verdict = Literal["made", "changed", "as it was"]
 
@@ -79,11 +79,11 @@ POOLS = (
     Pool("thor-cloud-run", "cloud-run-v2", "THOR's workers or flows, each in a Cloud Run job."),
 )
 LIMITED_POOLS = frozenset({"thor-workers", "thor-kubernetes", "thor-cloud-run"})
-"""Pools in which workers run: so many flow runs at a time."""
+"""Flow runs at a time in the pools in which workers run."""
 
 
 def set_up(wanted: Wanted) -> list[Step]:
-    """Make or correct everything that deployments need. Twice: safe.
+    """Make or correct everything that deployments need. Idempotent.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 REST_SECONDS = 60.0
-"""After a failure a server is asked nothing for so long."""
+"""After a failure a server is asked nothing for this time."""
 
 logger = logging.getLogger(__name__)
 

@@ -59,7 +59,7 @@ class WorkerDeployment:
         return WorkerRuns(working=n_settled, starting=n_starting + n_running - n_settled)
 
     def start(self, count: int) -> None:
-        """Schedule so many more, now."""
+        """Schedule `count` more, now."""
         for _ in range(count):
             self._client.create_flow_run_from_deployment(self._id)
 

@@ -1,4 +1,4 @@
-"""The message that rings for one task: exactly three keys. Everything else travels in headers. Pure."""
+"""The message of one task: exactly three keys. Everything else travels in headers. Pure."""
 
 from typing import Annotated
 

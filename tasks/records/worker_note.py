@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 NOTE_SECONDS = 600.0
-"""A worker writes its note when it starts, and again after so long: seven writes an hour."""
+"""A worker writes its note when it starts, and again after this time: seven writes an hour."""
 
 
 class WorkerNote(BaseModel):

@@ -22,7 +22,7 @@ from tasks.errors import ObjectNotFoundError
 from tasks.inputs.readers.row_blocks import BLOCK_BYTES, first_row_end, last_row_end, row_blocks
 
 DRAWN_DETECTIONS = 20_000
-"""About so many of a job's detections are kept for the map of the sky."""
+"""About how many of a job's detections are kept for the map of the sky."""
 
 ASKED = pa.schema([field.with_nullable(True) for field in (*OBSERVATIONS, OBJECT_ID, *OBSERVER_POSITION)])
 """Columns of a detection that was asked for; all null when the job has no such detection."""

@@ -28,7 +28,7 @@ FOUND_BY = (pa.field("task_id", pa.string()), pa.field("found_by", pa.string()),
 """Task whose orbit stands for the object; test orbits that found it, joined by ';'; and their number."""
 
 TABLES_PRESSED_AT_ONCE = 256
-"""So many tables of tasks are kept as they came; then they become one, which takes a tenth of the memory."""
+"""Tables of tasks that are kept as they came; then they become one, which takes a tenth of the memory."""
 
 IntArray = NDArray[np.int64]
 

@@ -35,7 +35,7 @@ MOST_LINES = 400
 """and with more tracks these do."""
 
 MOST_TRACKS = 5000
-"""Of more tracks every so manieth is drawn: one could not tell them apart."""
+"""Of more tracks every nth is drawn: one could not tell them apart."""
 
 LEAST_SHAPE = 0.4
 """A flat map is at least so high as a share of its width, and so wide of its height."""

@@ -17,6 +17,7 @@ from tasks.inputs.config_file import Config, read_config
 from tasks.jobs.checkpoints import table_from_parquet
 from tasks.records.survey import SurveySettings, SurveyState
 from tasks.surveys.objects import MEMBER_FIELDS, ORBIT_FIELDS, SurveyObjects
+from tasks.wording import counted
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class SurveyFiles:
         """Give the catalogue of known objects, while the block lasts; None: there is none."""
         names = [info.name for info in self.bucket.list(self.layout.catalogue)]
         if len(names) > 1:
-            raise BadInputError(f"Cannot use {self.layout.catalogue}: it holds {len(names)} objects, expected one.")
+            raise BadInputError(
+                f"Cannot use {self.layout.catalogue}: it holds {counted(len(names), 'object')}, expected one."
+            )
         with self.fetched(names[0] if names else None) as path:
             yield read_catalogue(path) if path is not None else None
 

@@ -1,4 +1,4 @@
-"""How fast and how crooked a track may be: by the settings, or by the test orbit's covariance."""
+"""How fast and how curved a track may be: by the settings, or by the test orbit's covariance."""
 
 from dataclasses import replace
 

@@ -98,9 +98,9 @@ def test_an_object_at_the_same_distance_is_projected_where_it_is(state):
     assert radius == pytest.approx(expected, abs=1e-6)
 
 
-def test_seen_at_a_slant_an_object_beside_the_test_orbit_is_projected_where_it_is():
+def test_at_a_high_phase_angle_an_object_beside_the_test_orbit_is_projected_where_it_is():
     orbit_path, survey = path(INTERIOR)
-    # Moved across the line of sight by a fiftieth of an au, which the Sun sees as this angle, but for the slant.
+    # Moved across the line of sight by a fiftieth of an au, which the Sun sees as this angle at phase 0.
     across = np.cross(orbit_path.line_of_sight, [0.6, 0.0, 0.8])
     across *= 0.02 / np.linalg.norm(across, axis=1)[:, None]
     seen = orbit_path.states[:, :3] + across - survey.observer_position
@@ -111,7 +111,7 @@ def test_seen_at_a_slant_an_object_beside_the_test_orbit_is_projected_where_it_i
     assert np.hypot(plane["theta_x_deg"].to_numpy(), plane["theta_y_deg"].to_numpy()) == pytest.approx(expected)
 
 
-def test_seen_at_a_slant_nothing_in_the_cell_is_out_of_reach():
+def test_at_a_high_phase_angle_nothing_in_the_cell_is_out_of_reach():
     orbit_path, survey = path(INTERIOR)
     away_from_the_sun = np.cross(np.cross(survey.observer_position, orbit_path.line_of_sight), orbit_path.line_of_sight)
     away_from_the_sun /= np.linalg.norm(away_from_the_sun, axis=1)[:, None]

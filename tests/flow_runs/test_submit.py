@@ -66,7 +66,7 @@ def test_a_form_that_leaves_the_job_id_empty_gets_a_new_one_everywhere(place: Pl
         )
 
     (job,) = find_jobs(place.bucket)
-    assert f"Job {job.job_id}: 3 tasks are on the queue" in caplog.text
+    assert f"Job {job.job_id}: 3 tasks on the queue" in caplog.text
 
 
 def test_bad_input_ends_with_2_and_leaves_nothing_anywhere(place: Place, files, unseen, capsys, tmp_path):

@@ -62,7 +62,7 @@ def test_a_map_is_drawn_wherever_the_survey_looked(ra, dec, caplog):
     assert caplog.text == ""
 
 
-def test_of_very_many_tracks_every_so_manieth_is_drawn_and_the_caption_says_so():
+def test_of_very_many_tracks_every_nth_is_drawn_and_the_caption_says_so():
     sky = picture_of_sky(*job(3 * MOST_TRACKS, ra=lambda row: row * 0.01))
 
     assert f"one in 3 of {3 * MOST_TRACKS} recovered orbits" in sky.caption

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from tasks.engines.tables import CLUSTER_MEMBERS, CLUSTERS, PROJECTED_OBSERVATIONS
+from tasks.results.task_plot_data import MOST_DETECTIONS, plot_data_of_task
 from tasks.results.task_plots import picture_of_task
-from tasks.results.task_sight import MOST_DETECTIONS, sight_of_task
 
 
 def table(schema, n, **columns):
@@ -39,23 +39,23 @@ def clusters():
 
 
 def test_members_are_drawn_where_their_detections_lie():
-    sight = sight_of_task({"projected_observations": projected(10), **clusters()})
+    plot_data = plot_data_of_task({"projected_observations": projected(10), **clusters()})
 
-    assert [track[:, 0].tolist() for track in sight.tracks_deg] == [[0.0, 2.0], [9.0, 6.0]]
-    assert sight.velocity_deg_per_day.tolist() == [[0.01, 0.0], [0.02, 0.0]]
-    assert not sight.is_recovered.any()
+    assert [track[:, 0].tolist() for track in plot_data.tracks_deg] == [[0.0, 2.0], [9.0, 6.0]]
+    assert plot_data.velocity_deg_per_day.tolist() == [[0.01, 0.0], [0.02, 0.0]]
+    assert not plot_data.is_recovered.any()
 
 
 def test_of_a_large_survey_a_sample_is_kept():
-    sight = sight_of_task({"projected_observations": projected(3 * MOST_DETECTIONS + 1)})
+    plot_data = plot_data_of_task({"projected_observations": projected(3 * MOST_DETECTIONS + 1)})
 
-    assert sight.n_detections == 3 * MOST_DETECTIONS + 1
-    assert len(sight.theta_deg) <= MOST_DETECTIONS
-    assert sight.theta_deg[-1, 0] > 2.9 * MOST_DETECTIONS
+    assert plot_data.n_detections == 3 * MOST_DETECTIONS + 1
+    assert len(plot_data.theta_deg) <= MOST_DETECTIONS
+    assert plot_data.theta_deg[-1, 0] > 2.9 * MOST_DETECTIONS
 
 
 def test_a_task_that_failed_at_once_has_nothing_to_be_seen():
-    assert sight_of_task({}) is None
+    assert plot_data_of_task({}) is None
 
 
 @pytest.mark.parametrize("tables", [{}, clusters()], ids=["first stage only", "no orbits"])
@@ -63,7 +63,7 @@ def test_a_task_that_failed_at_once_has_nothing_to_be_seen():
 def test_a_picture_can_be_drawn_of_whatever_there_is(n, tables):
     if n == 0:
         tables = {}
-    png = picture_of_task(sight_of_task({"projected_observations": projected(n), **tables}))
+    png = picture_of_task(plot_data_of_task({"projected_observations": projected(n), **tables}))
 
     assert png.startswith(b"\x89PNG")
     assert len(png) < 150_000

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from tasks.engines.builtin.linking.bounds import (
     bounds_of_path,
-    is_seen_at_a_slant,
-    slant_of_path,
+    has_high_phase_angle,
+    secant_of_phase_angle,
     with_spreads_of_covariance,
 )
 from tasks.engines.builtin.linking.buckets import make_buckets
@@ -94,11 +94,11 @@ def _by_pairs(problem: LinkingProblem, path: OrbitPath, projected: ProjectedDete
 
 
 def _variances(survey: PreparedSurvey, path: OrbitPath, projected: ProjectedDetections) -> FloatArray:
-    """Variance of a plane coordinate, deg^2: an angle at the observer is rho / r of it at the Sun, at a slant more."""
+    """Variance of a plane coordinate, deg^2: an angle at the observer is rho / r of it at the Sun, or more."""
     rows = projected.obs_index
     scale = path.distance / np.linalg.norm(path.states[:, :3], axis=1)
-    if not is_seen_at_a_slant(path.at(np.unique(survey.exposure[rows]))):
-        scale = scale * slant_of_path(path)
+    if not has_high_phase_angle(path.at(np.unique(survey.exposure[rows]))):
+        scale = scale * secant_of_phase_angle(path)
     sky = 0.5 * (survey.sigma_ra_rad[rows] ** 2 + survey.sigma_dec_rad[rows] ** 2)
     sky = np.maximum(np.degrees(np.degrees(sky)), SMALLEST_SIGMA_DEG**2)
     variances: FloatArray = sky * scale[survey.exposure[rows]] ** 2

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.frames import rotations_to_test_orbit
-from tasks.engines.builtin.linking.bounds import is_seen_at_a_slant
+from tasks.engines.builtin.linking.bounds import has_high_phase_angle
 from tasks.engines.builtin.linking.orbit_path import (
     OrbitPath,
     OrbitState,
@@ -52,7 +52,7 @@ class ExposureBlock:
     #: The cell's edge: cosine of its radius, or (negative) minus its squared Mahalanobis distance.
     cell_edge: float
     #: Whether the plane across the line of sight is the place to project on, instead of the test orbit's sphere.
-    at_a_slant: bool
+    high_phase_angle: bool
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def range_and_shift(problem: LinkingProblem, tables: Tables) -> StageResult:  # 
     survey: PreparedSurvey = problem.survey
     orbit = orbit_from_table(problem.test_orbit)
     path = path_of_orbit(orbit, survey)
-    obs_index, theta_deg, out_of_reach = _projected(problem, orbit, path, at_a_slant=False)
-    if is_seen_at_a_slant(path.at(np.unique(survey.exposure[obs_index]))):
-        obs_index, theta_deg, out_of_reach = _projected(problem, orbit, path, at_a_slant=True)
+    obs_index, theta_deg, out_of_reach = _projected(problem, orbit, path, high_phase_angle=False)
+    if has_high_phase_angle(path.at(np.unique(survey.exposure[obs_index]))):
+        obs_index, theta_deg, out_of_reach = _projected(problem, orbit, path, high_phase_angle=True)
     counts = {
         "observations": survey.n_detections,
         "exposures": survey.n_exposures,
@@ -85,10 +85,10 @@ def range_and_shift(problem: LinkingProblem, tables: Tables) -> StageResult:  # 
 
 
 def _projected(
-    problem: LinkingProblem, orbit: OrbitState, path: OrbitPath, *, at_a_slant: bool
+    problem: LinkingProblem, orbit: OrbitState, path: OrbitPath, *, high_phase_angle: bool
 ) -> tuple[IndexArray, FloatArray, int]:
     """Return the detections in the cell, their places in the plane, and how many are out of reach."""
-    blocks = _blocks(problem, orbit, path, at_a_slant=at_a_slant)
+    blocks = _blocks(problem, orbit, path, high_phase_angle=high_phase_angle)
     projected = problem.map_blocks(project_exposures, blocks)
     firsts = np.cumsum([0, *(len(block.line_of_sight) for block in blocks)])
     rows = [block.rows + first for block, first in zip(projected, firsts[:-1], strict=True)]
@@ -114,14 +114,16 @@ def project_exposures(block: ExposureBlock) -> ProjectedBlock:
         block.cell_axes,
         block.cell_covariance,
         block.cell_edge,
-        block.at_a_slant,
+        block.high_phase_angle,
         rows,
         theta_deg,
     )
     return ProjectedBlock(rows[:kept].copy(), theta_deg[:kept].copy(), out_of_reach)
 
 
-def _blocks(problem: LinkingProblem, orbit: OrbitState, path: OrbitPath, *, at_a_slant: bool) -> list[ExposureBlock]:
+def _blocks(
+    problem: LinkingProblem, orbit: OrbitState, path: OrbitPath, *, high_phase_angle: bool
+) -> list[ExposureBlock]:
     """Cut the survey into blocks. They are views of its arrays where its rows are in order of exposure."""
     survey: PreparedSurvey = problem.survey
     settings = problem.settings.range_and_shift
@@ -133,7 +135,7 @@ def _blocks(problem: LinkingProblem, orbit: OrbitState, path: OrbitPath, *, at_a
     else:
         covariances = sky_covariances(orbit, path, first_axis, second_axis)
         cell_edge = -(float(settings.cell_mahalanobis) ** 2)
-    rotations = rotations_across(path) if at_a_slant else rotations_to_test_orbit(path.states)
+    rotations = rotations_across(path) if high_phase_angle else rotations_to_test_orbit(path.states)
     line_of_sight = _in_order_of_exposure(survey, survey.line_of_sight)
     sigma_rad = np.column_stack(
         [_in_order_of_exposure(survey, sigma) for sigma in (survey.sigma_ra_rad, survey.sigma_dec_rad)]
@@ -155,7 +157,7 @@ def _blocks(problem: LinkingProblem, orbit: OrbitState, path: OrbitPath, *, at_a
                 cell_axes=cell_axes[exposures],
                 cell_covariance=covariances[exposures],
                 cell_edge=cell_edge,
-                at_a_slant=at_a_slant,
+                high_phase_angle=high_phase_angle,
             )
         )
     return blocks

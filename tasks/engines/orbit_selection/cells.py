@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.constants import MU_SUN
-from tasks.engines.orbit_selection.catch import DISTANCE_FACTOR, Candidate
+from tasks.engines.orbit_selection.detectability import DISTANCE_FACTOR, Candidate
 from tasks.engines.orbit_selection.footprint import tile_numbers
 from tasks.engines.orbit_selection.objects_in_field import Window
 from tasks.engines.settings import EngineSettings

@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.engines.errors import EngineInputError
-from tasks.engines.orbit_selection.catch import Candidate, could_find, reach_of
 from tasks.engines.orbit_selection.cells import candidates_of_window
+from tasks.engines.orbit_selection.detectability import Candidate, could_find, reach_of
 from tasks.engines.orbit_selection.footprint import footprint_of_observations, windows_of_footprint
 from tasks.engines.orbit_selection.objects_in_field import (
     CATALOGUE,
@@ -197,7 +197,7 @@ class _Choice:
         self._settings = settings
         self._fewest = FEWEST_OBJECTS * self._weight.max()
         self._candidates: list[tuple[int, Candidate]] = []
-        self._caught = np.zeros((0, len(self._group)), dtype=np.bool_)
+        self._detectable = np.zeros((0, len(self._group)), dtype=np.bool_)
         #: Work of each candidate's task, over that of one whose cell meets every pointing.
         self._effort = np.zeros(0)
 
@@ -211,13 +211,13 @@ class _Choice:
                 wanted = self._weight * ~covered
                 if number is None:
                     wanted[self._is_enough(covered, coverage)[self._group]] = 0.0
-                gains = self._caught @ wanted
+                gains = self._detectable @ wanted
                 gains[gains < np.maximum(WORTH * self._effort, self._fewest)] = 0.0
                 best = int(np.argmax(gains)) if gains.size else -1
                 if best < 0 or gains[best] == 0.0:
                     break
                 chosen.append(best)
-                covered |= self._caught[best]
+                covered |= self._detectable[best]
         return chosen
 
     def _add_candidates(self, covered: BoolArray) -> None:
@@ -236,11 +236,11 @@ class _Choice:
         ]
         if not added:
             return
-        new = np.array([np.concatenate([reach.caught for reach in each]) for each in reaches])
+        new = np.array([np.concatenate([reach.detectable for reach in each]) for each in reaches])
         pointings = sum(len(window.footprint) for window in self._windows)
         effort = np.array([sum(reach.effort for reach in each) / pointings for each in reaches])
         self._candidates += added
-        self._caught = np.concatenate([self._caught, new])
+        self._detectable = np.concatenate([self._detectable, new])
         self._effort = np.concatenate([self._effort, effort])
 
     def selection(self, chosen: Sequence[int], *, number: int | None) -> Selection:
@@ -248,7 +248,7 @@ class _Choice:
         covered = np.zeros(len(self._group), dtype=np.bool_)
         orbits: list[ChosenOrbit] = []
         for place, index in enumerate(chosen):
-            new = self._caught[index] & ~covered
+            new = self._detectable[index] & ~covered
             covered |= new
             gains = np.bincount(self._group, weights=new * self._weight, minlength=len(self._groups))
             group = self._groups[int(np.argmax(gains))]

@@ -15,7 +15,7 @@ from tasks.engines.builtin.astrodynamics.two_body import propagate_state
 from tasks.engines.builtin.kernels import kernel
 from tasks.engines.builtin.linking.stationary import SAME_PLACE_SIGMAS, shortest_span_days
 from tasks.engines.orbit_selection.brightness import SIZES, Sizes, magnitudes_at_zero
-from tasks.engines.orbit_selection.catch import faintest_margins, findable
+from tasks.engines.orbit_selection.detectability import faintest_margins, findable
 from tasks.engines.orbit_selection.footprint import Footprint
 from tasks.engines.orbit_selection.longitudes import Longitudes
 from tasks.engines.orbit_selection.populations import FOLLOW_JUPITER, draw_states

@@ -13,7 +13,7 @@ from tasks.inputs.readers.measurements import Blanked
 from tasks.inputs.table_file import TableFile
 
 AHEAD = 4
-"""So many blocks are under way at one time: more would only wait in memory."""
+"""Blocks that are under way at one time: more would only wait in memory."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

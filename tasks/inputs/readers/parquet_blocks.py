@@ -26,7 +26,7 @@ from tasks.inputs.readers.detections import ObservationColumns
 from tasks.inputs.table_file import TableFile, require_names
 
 BLOCK_ROWS = 100_000
-"""So many rows are read and checked at one time."""
+"""Rows that are read and checked at one time."""
 
 BUFFER_BYTES = 1 << 20
 """Of each column so much is read at one time, not a whole row group."""

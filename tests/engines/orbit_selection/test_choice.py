@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.engines.errors import EngineInputError
-from tasks.engines.orbit_selection.catch import Candidate, caught
 from tasks.engines.orbit_selection.choice import SelectionSettings, select_test_orbits
+from tasks.engines.orbit_selection.detectability import Candidate, detectable
 from tasks.engines.orbit_selection.footprint import footprint_of_observations
 from tasks.engines.orbit_selection.objects_in_field import Catalogue
 from tasks.engines.orbit_selection.populations import GROUPS
@@ -64,7 +64,9 @@ def promised(survey, truth, orbits, settings):
     sightings = sightings_of_states(truth.states, truth.epochs_mjd_tdb[0], footprint)
     rows = np.zeros(len(truth.states), dtype=bool)
     for row in orbits.to_pylist():
-        rows |= caught(Candidate(np.array([row[name] for name in AXES]), row["epoch"]), sightings, footprint, settings)
+        rows |= detectable(
+            Candidate(np.array([row[name] for name in AXES]), row["epoch"]), sightings, footprint, settings
+        )
     ids = np.array(survey.truth_states["orbit_id"].to_pylist())
     return set(ids[rows])
 

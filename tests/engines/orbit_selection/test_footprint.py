@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.engines.builtin.survey import prepare_survey
-from tasks.engines.orbit_selection.catch import could_find, findable
+from tasks.engines.orbit_selection.detectability import could_find, findable
 from tasks.engines.orbit_selection.footprint import (
     WIDEST_DISC_DEG,
     footprint_of_observations,

@@ -1,4 +1,4 @@
-r"""How fast and how crooked a track in the plane may be: from the test orbit's own motion, not from a survey.
+r"""How fast and how curved a track in the plane may be: from the test orbit's own motion, not from a survey.
 
 An object of the cell differs from the test orbit in velocity, by a fraction of the circular speed, and in distance
 from the observer, by a fraction of the test orbit's. A wrong distance turns the observer's motion into apparent
@@ -45,16 +45,16 @@ _SPREADS = 0.01, 1.0
 """Narrowest and widest spread from a covariance. Narrower ones would leave no room for what a cubic does not follow;
 wider ones say that nothing is known, and windows as wide find nothing but chance."""
 
-LARGEST_SLANT = 1.3
-"""1 / cos(phase angle) of 40 deg. Some degrees farther, towards the rim of the sphere, tracks on it become crooked."""
+LARGEST_SECANT = 1.3
+"""1 / cos(phase angle) of 40 deg. Some degrees farther, towards the rim of the sphere, tracks on it become curved."""
 
 
-def slant_of_path(path: OrbitPath) -> FloatArray:
+def secant_of_phase_angle(path: OrbitPath) -> FloatArray:
     """Return 1 / |cos(phase angle)| of the test orbit at each exposure, shape (k,)."""
     r = np.linalg.norm(path.states[:, :3], axis=1)
     cosine = np.abs(np.einsum("ij,ij->i", path.states[:, :3], path.line_of_sight)) / r
-    slant: FloatArray = 1.0 / np.maximum(cosine, 1e-9)
-    return slant
+    secant: FloatArray = 1.0 / np.maximum(cosine, 1e-9)
+    return secant
 
 
 def with_spreads_of_covariance(
@@ -91,9 +91,9 @@ def with_spreads_of_covariance(
     )
 
 
-def is_seen_at_a_slant(path: OrbitPath) -> bool:
+def has_high_phase_angle(path: OrbitPath) -> bool:
     """Return whether the test orbit is seen so much from the side that its sphere is no place to project on."""
-    return bool((slant_of_path(path) > LARGEST_SLANT).any())
+    return bool((secant_of_phase_angle(path) > LARGEST_SECANT).any())
 
 
 def bounds_of_path(
@@ -119,13 +119,13 @@ def bounds_of_path(
     circular speed that is radial (`RADIAL_SPREAD`, or s where that is less): speed s n r + f V; acceleration
     2 e n^2 r + f A (the first is the Coriolis term of Hill's equations, Hill 1878, Am. J. Math. 1, 5); jerk
     3 e n^3 r + f (|q''| n_E + 3 A V / rho), the last term because kappa itself changes as rho'' / rho. All divided by
-    r. Along a line of sight that meets the sphere of radius r at a slant, what comes from f grows by
+    r. Along a line of sight that meets the sphere of radius r at a high phase angle, what comes from f grows by
     1 / cos(phase angle). On the plane across the line of sight it does not, but the plane turns with the line, by
     V / rho, on top of n. The largest over the exposures counts.
     """
     s = settings.speed_spread
-    at_a_slant = is_seen_at_a_slant(path)
-    f = settings.distance_spread * (1.0 if at_a_slant else slant_of_path(path))
+    high_phase_angle = has_high_phase_angle(path)
+    f = settings.distance_spread * (1.0 if high_phase_angle else secant_of_phase_angle(path))
     r = np.linalg.norm(path.states[:, :3], axis=1)
     n = np.sqrt(MU_SUN / r**3)
     own_gravity = path.states[:, :3] / r[:, None] ** 3
@@ -133,7 +133,7 @@ def bounds_of_path(
     V = np.linalg.norm(path.states[:, 3:] - observer_velocity, axis=1)
     A = MU_SUN * np.linalg.norm(own_gravity - observer_position / q[:, None] ** 3, axis=1)
     speed = s * n + f * V / r
-    turning = n + V / path.distance if at_a_slant else n
+    turning = n + V / path.distance if high_phase_angle else n
     e = min(RADIAL_SPREAD, s)
     acceleration = 2.0 * e * n * turning + f * A / r
     jerk = 3.0 * e * n * turning**2 + f * (MU_SUN / q**2 * EARTH_YEARLY_RATE + 3.0 * A * V / path.distance) / r

@@ -24,7 +24,7 @@ def project_block(
     cell_axes: FloatArray,
     cell_covariance: FloatArray,
     cell_edge: float,
-    at_a_slant: bool,  # noqa: FBT001 (kernels take no keywords)
+    high_phase_angle: bool,  # noqa: FBT001 (kernels take no keywords)
     rows: IndexArray,
     theta_deg: FloatArray,
 ) -> tuple[int, int]:
@@ -39,9 +39,10 @@ def project_block(
     front of the observer. From outside, a line of sight meets the sphere twice, and the root is taken that the test
     orbit itself has; a line that misses the sphere is out of reach, and so is what lies behind the observer.
 
-    Where lines of sight meet that sphere at a slant, places on it, and what the noise does to them, grow without
-    bound towards its rim. There the plane through the test orbit across the line of sight takes the sphere's place:
-    rotations lead to the frame of that plane, and its coordinates are in units of the test orbit's |r| as well.
+    Where lines of sight meet that sphere at a high phase angle, positions on it, and what the noise does to them, grow
+    without bound towards its rim. There the plane through the test orbit across the line of sight takes the place of
+    the sphere: rotations lead to the frame of that plane, and its coordinates are in units of the test
+    orbit's |r| as well.
     """
     kept = 0
     out_of_reach = 0
@@ -51,14 +52,14 @@ def project_block(
         rotation = rotations[e]
         r_squared = _dot(states[e], states[e])
         q_squared = _dot(q, q)
-        scale = DEG_PER_RAD * distance[e] / math.sqrt(r_squared) if at_a_slant else DEG_PER_RAD
+        scale = DEG_PER_RAD * distance[e] / math.sqrt(r_squared) if high_phase_angle else DEG_PER_RAD
         # The sign of the root that gives the test orbit's own distance.
         side = 1.0 if r_squared >= q_squared or distance[e] + _dot(q, axes[0]) >= 0.0 else -1.0
         for i in range(start[e], start[e + 1]):
             n = line_of_sight[i]
             if not _in_cell(n, sigma_rad[i], axes, cell_covariance[e], cell_edge):
                 continue
-            if at_a_slant:
+            if high_phase_angle:
                 rho, x, y, z = 1.0, n[0], n[1], n[2]
             else:
                 q_n = _dot(q, n)

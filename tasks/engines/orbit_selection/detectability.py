@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.frames import rotations_to_test_orbit
 from tasks.engines.builtin.kernels import kernel
-from tasks.engines.builtin.linking.bounds import bounds_of_path, is_seen_at_a_slant
+from tasks.engines.builtin.linking.bounds import bounds_of_path, has_high_phase_angle
 from tasks.engines.builtin.linking.orbit_path import OrbitPath, basis_across, rotations_across
 from tasks.engines.builtin.linking.projection import project_block
 from tasks.engines.orbit_selection.footprint import Footprint
@@ -109,14 +109,14 @@ class Reach(NamedTuple):
     """What a test orbit would do in a survey."""
 
     #: shape (m,): objects that the engine would link.
-    caught: BoolArray
+    detectable: BoolArray
     #: The work of a task, in pointings: those that its cell meets; more where it links fast tracks among many.
     effort: float
 
 
-def caught(candidate: Candidate, sightings: Sightings, footprint: Footprint, settings: EngineSettings) -> BoolArray:
+def detectable(candidate: Candidate, sightings: Sightings, footprint: Footprint, settings: EngineSettings) -> BoolArray:
     """Tell which objects the engine would link with this test orbit, shape (m,); see `reach_of`."""
-    return reach_of(candidate, sightings, footprint, settings).caught
+    return reach_of(candidate, sightings, footprint, settings).detectable
 
 
 def reach_of(candidate: Candidate, sightings: Sightings, footprint: Footprint, settings: EngineSettings) -> Reach:
@@ -154,7 +154,7 @@ def reach_of(candidate: Candidate, sightings: Sightings, footprint: Footprint, s
     _catch(
         sightings.start,
         sightings.pointing,
-        _places(path, sightings, in_reach, footprint, settings, at_a_slant=is_seen_at_a_slant(near)),
+        _places(path, sightings, in_reach, footprint, settings, high_phase_angle=has_high_phase_angle(near)),
         footprint.mjd_tdb,
         footprint.night,
         bounds.speed,
@@ -192,7 +192,7 @@ def _places(
     footprint: Footprint,
     settings: EngineSettings,
     *,
-    at_a_slant: bool,
+    high_phase_angle: bool,
 ) -> FloatArray:
     """Return the place of each wanted sighting in the test orbit's plane, deg, shape (s, 2); nan: not wanted, outside.
 
@@ -207,12 +207,12 @@ def _places(
         np.zeros((len(order), 2)),
         footprint.observer_position,
         path.states,
-        rotations_across(path) if at_a_slant else rotations_to_test_orbit(path.states),
+        rotations_across(path) if high_phase_angle else rotations_to_test_orbit(path.states),
         path.distance,
         np.stack([path.line_of_sight, *across], axis=1),
         np.zeros((len(footprint), 2, 2)),
         math.cos(math.radians(settings.range_and_shift.cell_radius_deg)),
-        at_a_slant,
+        high_phase_angle,
         rows,
         theta_deg,
     )

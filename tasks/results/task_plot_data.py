@@ -34,7 +34,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class TaskSight:
+class TaskPlotData:
     """One task, ready to be drawn."""
 
     #: Detections in the cell, and a sample of them: theta_x, theta_y in the co-rotating frame, deg.
@@ -52,7 +52,7 @@ class TaskSight:
     is_outlier: NDArray[np.bool_]
 
 
-def sight_of_task(tables: Mapping[str, pa.Table]) -> TaskSight | None:
+def plot_data_of_task(tables: Mapping[str, pa.Table]) -> TaskPlotData | None:
     """Return what is drawn of these tables (`tasks.engines.tables`); of stages that did not run, nothing.
 
     None: not even the first stage ran.
@@ -64,7 +64,7 @@ def sight_of_task(tables: Mapping[str, pa.Table]) -> TaskSight | None:
     theta = _columns(projected, "theta_x_deg", "theta_y_deg")
     used = set(recovered["cluster_id"].to_pylist())
     fits = residuals.take(np.arange(0, len(residuals), _step(residuals, MOST_RESIDUALS)))
-    return TaskSight(
+    return TaskPlotData(
         n_detections=len(theta),
         theta_deg=theta[:: _step(projected, MOST_DETECTIONS)],
         n_clusters=len(clusters),
