@@ -94,8 +94,9 @@ class Settings(BaseSettings):
         PositiveInt | None, Field(description="address space of the child, RLIMIT_AS; default: none")
     ] = None
     tasks_per_child: Annotated[
-        PositiveInt | None, Field(description="tasks after which a child is replaced; default: never")
-    ] = None
+        PositiveInt,
+        Field(description="tasks after which a child is replaced: showing stages, it grows by 0.2 MB a task"),
+    ] = 500
     survey_cache_bytes: Annotated[
         PositiveInt, Field(description="prepared observations kept in memory between tasks of one job")
     ] = 512 * 2**20
