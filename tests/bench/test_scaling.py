@@ -9,7 +9,7 @@ from tasks.jobs.finish import finish_task
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
 from tasks.jobs.run_attempt import Attempt
-from tasks.jobs.submit import Submission, SubmitSteps, new_job_id, submit_job
+from tasks.jobs.submit import Submission, new_job_id, submit_job
 from tasks.jobs.task_inputs import SurveyCache
 from tasks.records.message import TaskMessage
 from tasks.records.status import Succeeded
@@ -61,7 +61,7 @@ def test_a_job_asks_what_the_model_says(tmp_path, merge_only):
     bucket = FakeBucket()
     submission = Submission(bucket=bucket, job_id=JOB.job_id, inputs=small_inputs(*TASKS))
 
-    submit_job(SubmitSteps(submission, NowhereQueue))
+    submit_job(submission, NowhereQueue)
     assert asked(bucket) == requests_of_submit(len(TASKS))
 
     surveys, engines = SurveyCache(10**9), EnginesHere()
