@@ -51,7 +51,14 @@ def asked(bucket):
 def work(bucket, surveys, engines, task_id):
     message = TaskMessage(job_id=JOB.job_id, bucket=bucket.url, task_id=task_id)
     claimed = look_and_claim(bucket, message, {}, worker="w:1", renew_seconds=60.0, engines=engines)
-    attempt = Attempt(claimed.assignment, bucket=bucket, tell=lambda _: None, await_lease=lambda: None, surveys=surveys)
+    attempt = Attempt(
+        claimed.assignment,
+        bucket=bucket,
+        tell=lambda _: None,
+        await_lease=lambda: None,
+        surveys=surveys,
+        checkpoint_seconds=3600.0,  # however slow the machine is at this moment
+    )
     attempt.run()
     finish_task(claimed.file, Succeeded(outputs=attempt.ending.outputs), may_leave=attempt.ending.has_leftovers)
 
