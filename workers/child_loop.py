@@ -81,7 +81,7 @@ class SupervisorPipes:
 class _AttemptVoice:
     """Tells of one attempt: after its end nothing more, lest the supervisor take it for a word on the next one.
 
-    The thread that shows the attempt has its word, too, and may be late.
+    The thread that looks whether its run was cancelled has its word, too, and may be late.
     """
 
     def __init__(self, pipes: SupervisorPipes) -> None:

@@ -1,1 +1,1 @@
-"""What people see of a job and its tasks in Prefect, beside the work, which never waits for it."""
+"""What people see of a job and its tasks in Prefect, which shows the work and never owns it."""
