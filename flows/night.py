@@ -28,6 +28,7 @@ from tasks.jobs.task_messages import ShownAs
 from tasks.prefect_api import instrument
 from tasks.records.ids import JobId
 from tasks.records.instrumentation import level_of_job
+from tasks.results.job_results import CollectOptions
 from tasks.results.merge_results import MergedResults, merge_results
 from tasks.settings import Settings
 from tasks.surveys.morning import COLUMNS, row_of_night
@@ -122,9 +123,10 @@ class _Linking:
                 collect_outputs(
                     self._bucket,
                     submission.layout,
-                    statuses={task_id: watch.statuses[task_id] for task_id in manifest.task_ids},
+                    statuses=watch.whole_statuses(),
                     orbit_ids=orbit_ids,
                     output=Path(folder),
+                    wanted=CollectOptions(merge_only=True).wants,
                 )
             )
 

@@ -243,6 +243,10 @@ class SurveyLayout:
         """The page over all nights, HTML."""
         return f"{self.prefix}survey.html"
 
+    def whole(self, leaf: str) -> str:
+        """Return one file of the survey as a whole, beside its page."""
+        return f"{self.prefix}{_checked(leaf)}"
+
     def table(self, version: str, leaf: str) -> str:
         """Return one file of a table that was taken in."""
         return f"{self.prefix}tables/{_checked(version)}/{_checked(leaf)}"

@@ -71,6 +71,8 @@ class NightRecord(_Record):
     grown: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
     fell_away: tuple[str, ...] = ()
+    #: Completeness and purity where the observations tell the truth, by `tasks.surveys.truth`; else empty.
+    truth: dict[str, float | None] = Field(default_factory=dict)
 
     @property
     def folder(self) -> str:

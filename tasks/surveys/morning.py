@@ -7,13 +7,15 @@ from html import escape
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.inputs.csv_text import csv_from_table
+from tasks.jobs.output_files import without_row_numbers
 from tasks.records.survey import NightRecord
+from tasks.results.completeness import share_text
 from tasks.results.merge_results import MergedResults
+from tasks.results.orbit_plots import pictures_of_orbits
 from tasks.surveys.objects import SurveyObjects
 
 FILES = {
-    "recovered_orbits.csv": "every object of the survey after this night, candidates too",
-    "recovered_orbit_members.csv": "their detections, with residuals",
     "new_objects.csv": "objects that are certain since this night",
     "grown_objects.csv": "objects that got detections of this night or late ones, with the orbits fitted anew",
     "candidates.csv": "orbits whose quality flags leave them uncertain: their detections are linked again",
@@ -21,7 +23,26 @@ FILES = {
 }
 """Files of a night, with what each is; docs/surveys.md has them."""
 
-COLUMNS = ("night", "observations", "known", "linked", "new", "grown", "candidates", "fell away", "objects", "job")
+WHOLE_FILES = {
+    "recovered_orbits.csv": "every object of the survey after its last night, candidates too",
+    "recovered_orbit_members.csv": "their detections, with residuals",
+}
+"""Files of the survey as a whole, written again when a night was added."""
+
+COLUMNS = (
+    "night",
+    "observations",
+    "known",
+    "linked",
+    "new",
+    "grown",
+    "candidates",
+    "fell away",
+    "objects",
+    "complete",
+    "pure",
+    "job",
+)
 
 CSS = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right}th{border-bottom:1px solid #888}"
 
@@ -36,11 +57,8 @@ def tables_of_morning(complete: MergedResults, before: SurveyObjects, record: Ni
     before
         The objects before it.
     """
-    index = [name for name in complete.members.column_names if name.endswith("_index")]
     fell_away = before.where([name in set(record.fell_away) for name in before.ids])
     return {
-        "recovered_orbits.csv": complete.orbits,
-        "recovered_orbit_members.csv": complete.members.drop_columns(index),
         "new_objects.csv": _of(complete.orbits, record.new),
         "grown_objects.csv": _of(complete.orbits, record.grown),
         "candidates.csv": _of(complete.orbits, record.candidates),
@@ -48,8 +66,21 @@ def tables_of_morning(complete: MergedResults, before: SurveyObjects, record: Ni
     }
 
 
+def whole_files(complete: MergedResults) -> dict[str, bytes]:
+    """Return the files of `WHOLE_FILES`, and plots, for the objects after the last night."""
+    orbits, members = complete.orbits, without_row_numbers(complete.members)
+    bodies = dict(zip(WHOLE_FILES, (csv_from_table(orbits), csv_from_table(members)), strict=True))
+    certain = orbits.filter(pc.invert(orbits["is_candidate"]))
+    for each in pictures_of_orbits(certain):
+        bodies |= {f"plots/{each.name}.png": each.png, f"plots/{each.name}.svg": each.svg}
+    return bodies
+
+
 def survey_page(survey_id: str, records: Sequence[NightRecord]) -> bytes:
-    """Return the page over all nights, the last one first, UTF-8."""
+    """Return the page over all nights, the last one first, UTF-8.
+
+    It names the tables of the last night: it is another page when these are others.
+    """
     head = "".join(f"<th>{escape(name)}</th>" for name in COLUMNS)
     rows = "\n".join(
         "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row_of_night(record)) + "</tr>"
@@ -59,7 +90,7 @@ def survey_page(survey_id: str, records: Sequence[NightRecord]) -> bytes:
     page = (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{CSS}</style></head>\n"
-        f"<body><h1>{title}</h1>\n<table><tr>{head}</tr>\n{rows}\n</table></body></html>\n"
+        f"<body><h1>{title}</h1>\n<table><tr>{head}</tr>\n{rows}\n</table>\n{_last(records)}</body></html>\n"
     )
     return page.encode()
 
@@ -74,8 +105,21 @@ def row_of_night(record: NightRecord) -> tuple[object, ...]:
         record.n_linked,
         *counts,
         record.n_objects,
+        share_text(record.truth["completeness"]) if record.truth else "-",
+        share_text(record.truth["purity"]) if record.truth else "-",
         record.job_id or "-",
     )
+
+
+def _last(records: Sequence[NightRecord]) -> str:
+    if not records:
+        return ""
+    folder = f"nights/{records[-1].folder}"
+    tables = [(f"{folder}/{name}", name, text) for name, text in FILES.items()]
+    tables += [(name, name, text) for name, text in WHOLE_FILES.items()]
+    items = "".join(f'<li><a href="{path}">{name}</a>: {escape(text)}</li>' for path, name, text in tables)
+    plots = "".join(f'<img src="plots/{name}.png" alt="{name}">' for name in ("a_e", "a_i") if records[-1].n_objects)
+    return f"<h2>After the last night</h2><ul>{items}</ul>{plots}"
 
 
 def date_of_night(night: int) -> str:

@@ -25,13 +25,14 @@ from tasks.jobs.checkpoints import parquet_from_table
 from tasks.records.ids import JobId, job_id_from_text
 from tasks.records.survey import NightRecord, SurveySettings, SurveyState
 from tasks.results.merge_results import MergedResults
-from tasks.surveys.morning import survey_page, tables_of_morning
+from tasks.surveys.morning import survey_page, tables_of_morning, whole_files
 from tasks.surveys.night_step import Window, attributed_to_objects, with_found
 from tasks.surveys.objects import SurveyObjects, no_objects
 from tasks.surveys.plan import KEY_LENGTH, Night, nights_of_survey
 from tasks.surveys.report import Report, report_what_is_new
 from tasks.surveys.survey_files import MEMBERS_LEAF, ORBITS_LEAF, SurveyFiles, objects_in
 from tasks.surveys.take_in import Taken, night_of_each, read_table, take_in
+from tasks.surveys.truth import truth_of_window
 
 Link = Callable[[JobId, JobInputs], MergedResults | None]
 """Has a job linked, and returns its recovered orbits, merged; None: it is not complete, somebody looks again later."""
@@ -100,6 +101,9 @@ def run_survey(files: SurveyFiles, link: Link) -> SurveyOutcome:
         report = report_what_is_new(files, objects, records[-1].folder, config.ades)
     page = survey_page(files.layout.survey_id, records)
     if records and files.read(files.layout.page) != page:
+        objects = objects if objects is not None else read_objects(files, records[-1])
+        for leaf, body in whole_files(objects.completed()).items():
+            files.bucket.write(files.layout.whole(leaf), body)
         files.bucket.write(files.layout.page, page)
     return SurveyOutcome(files.layout.survey_id, tuple(taken), tuple(records), n_computed, waits_for, report)
 
@@ -203,6 +207,7 @@ class _NightRun:
             grown=window.grown,
             candidates=tuple(sorted(candidates)),
             fell_away=tuple(sorted(candidates_before - candidates - after)),
+            truth=truth_of_window(observations, objects, self._settings.cluster_and_link),
         )
 
     def _write(self, objects: SurveyObjects, record: NightRecord) -> NightRecord:

@@ -92,6 +92,22 @@ def test_each_report_has_the_observations_of_its_register_under_its_names(clean)
         assert sent == {(name, obs_id) for name, ids in each.observations.items() for obs_id in ids}
 
 
+def test_completeness_and_purity_are_told_where_the_truth_is_known(clean):
+    truth = records_of(clean)[-1].truth
+
+    assert truth["findable_objects"] >= 15
+    assert truth["completeness"] >= 0.9
+    assert truth["purity"] >= 0.95
+    assert b"100.0%" in clean.read(LAYOUT.page).body
+
+
+def test_the_whole_is_there_after_the_last_night_with_plots(clean):
+    whole = clean.read(LAYOUT.whole("recovered_orbits.csv")).body
+
+    assert whole.count(b"\n") - 1 == len(objects_in(files_of(clean), records_of(clean)[-1].folder).ids)
+    assert clean.read(LAYOUT.whole("plots/a_e.png")).body.startswith(b"\x89PNG")
+
+
 def test_a_run_with_nothing_new_writes_nothing(clean):
     before = [entry for entry in clean.history if entry[0] == "write"]
 
