@@ -116,9 +116,15 @@ def test_a_run_with_nothing_new_writes_nothing(clean):
     assert [entry for entry in clean.history if entry[0] == "write"] == before
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No plots: they take a second of each run, and are no part of the end state."""
+    monkeypatch.setattr("tasks.surveys.morning.pictures_of_orbits", lambda _: [])
+
+
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6))
-def test_any_order_of_nights_and_any_kills_end_in_the_same_bytes(clean, seed):
+def test_any_order_of_nights_and_any_kills_end_in_the_same_bytes(clean, undrawn, seed):
     chance = random.Random(seed)
     nights = list(tables_by_night())
     chance.shuffle(nights)
@@ -129,7 +135,7 @@ def test_any_order_of_nights_and_any_kills_end_in_the_same_bytes(clean, seed):
     for night in nights:
         half = tables_by_night()[night].splitlines(keepends=True)[: chance.randint(2, 40)]
         put_night(bucket, night, b"".join(half) if night == replaced else None)
-        if chance.random() < 0.3:
+        if chance.random() < 0.2:
             with_kills(bucket, chance)
     put_night(bucket, replaced)
     with_kills(bucket, chance)
@@ -151,7 +157,7 @@ def with_kills(bucket, chance):
     run(bucket)
 
 
-def test_killed_before_every_single_write_of_a_night_it_ends_in_the_same_bytes(clean):
+def test_killed_before_every_single_write_of_a_night_it_ends_in_the_same_bytes(clean, undrawn):
     nights = list(tables_by_night())
     bucket = FakeBucket()
     put_settings(bucket)
@@ -162,7 +168,7 @@ def test_killed_before_every_single_write_of_a_night_it_ends_in_the_same_bytes(c
 
     for writes in range(200):
         try:
-            run(EndingBucket(bucket, writes=writes % 3))
+            run(EndingBucket(bucket, writes=writes))
         except ProcessEndedHere:
             continue
         break
@@ -172,7 +178,7 @@ def test_killed_before_every_single_write_of_a_night_it_ends_in_the_same_bytes(c
     assert dict(end_state(bucket).items()) == end_state(clean)
 
 
-def test_a_bucket_that_fails_now_and_then_costs_runs_and_nothing_else(clean):
+def test_a_bucket_that_fails_now_and_then_costs_runs_and_nothing_else(clean, undrawn):
     bucket = FakeBucket()
     put_settings(bucket)
     for night in tables_by_night():
