@@ -211,6 +211,17 @@ _DETERMINED_OURS = [
     #: and the number of magnitudes. null: none.
     pa.field("H", pa.float64()),
     pa.field("num_mag", pa.int32(), nullable=False),
+    #: The fit ended on a limit (of its steps, or of the distance), not in a minimum; then there is no covariance.
+    pa.field("on_limit", pa.bool_(), nullable=False),
+]
+
+_MINIMA = [
+    #: Another orbit, in another minimum, fits as well but for what chance does: chi^2 within 11.8, which two parameters
+    #: exceed by chance once in 370.
+    pa.field("ambiguous", pa.bool_(), nullable=False),
+    #: The best of the other minima: chi^2, semi-major axis, au (negative for a hyperbola), eccentricity, inclination,
+    #: deg. null: none is known.
+    *(pa.field(f"rival_{name}", pa.float64()) for name in ("chi2", "a", "e", "i")),
 ]
 
 #: Orbits with the full force model that passed the gate. Sorted like the first orbits.
@@ -227,6 +238,6 @@ OD_ORBIT_MEMBERS = pa.schema([*_MEMBER, *_MEMBER_OURS])
 
 #: One orbit per object; orbit_id is from a hash of the sorted ids of its members. Sorted by number of detections
 #: (most first), then by id.
-RECOVERED_ORBITS = pa.schema([*_DETERMINED, *_DETERMINED_OURS])
+RECOVERED_ORBITS = pa.schema([*_DETERMINED, *_DETERMINED_OURS, *_MINIMA])
 
 RECOVERED_ORBIT_MEMBERS = pa.schema([*_MEMBER, *_MEMBER_OURS])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tasks.engines import tables as schemas
 from tasks.engines.builtin.fitting.astrometry import astrometry_rows, light_times
-from tasks.engines.builtin.fitting.determination import DeterminedOrbits
+from tasks.engines.builtin.fitting.determination import DeterminedOrbits, no_rivals
 from tasks.engines.builtin.fitting.fitted_orbits import FittedOrbits
 from tasks.engines.builtin.fitting.members import Members, members_from_owners
 from tasks.engines.builtin.fitting.n_body_shifts import Shifts
@@ -95,7 +95,7 @@ def _orbits(stem: str, orbits: pa.Table, rows: pa.Table, survey: PreparedSurvey,
         made_members = _with(made_members, "gauss_sol", rows["solution"])
     else:
         schema = schemas.OD_ORBITS if stem == "od_orbit" else schemas.RECOVERED_ORBITS
-        determined = DeterminedOrbits(fitted, _no_shifts(fitted.state))
+        determined = DeterminedOrbits(fitted, _no_shifts(fitted.state), no_rivals(len(fitted.state)))
         made = determined_orbits_table(
             survey, members, determined, names, schema, {"improved": np.ones(len(ids), bool)}
         )

@@ -1,7 +1,7 @@
 """One table of recovered orbits from those of all tasks: an object that several test orbits found appears once.
 
 Two orbits are the same object when they share at least half of the detections of the one that has fewer. The best one
-stands for the object: most detections, then lowest reduced chi^2, then ids. The order of the tasks is no matter.
+stands for the object: lowest chi^2 less the price of its detections, then ids. The order of the tasks is no matter.
 """
 
 from collections import defaultdict
@@ -20,6 +20,10 @@ from tasks.records.ids import TaskId
 
 SHARED_FRACTION = 0.5
 """Part of the detections of the smaller orbit that the larger one must have, too, for both to be one object."""
+
+PRICE_OF_A_DETECTION = 20.0
+"""An orbit with one detection more is better while its chi^2 is not larger by more than this: as within a task (a test
+holds the two together)."""
 
 ORBITS_FILE = "recovered_orbits"
 MEMBERS_FILE = "recovered_orbit_members"
@@ -103,7 +107,7 @@ class _Found:
 def merge_results(tasks: Iterable[TaskOutputs]) -> MergedResults:
     """Merge the recovered orbits of all tasks that have any. Each task's tables are read once, one after the other."""
     found = _gathered(tasks)
-    objects = _objects(_ranked(found), _used_members(found))
+    objects = _most_detections_first(_objects(_ranked(found), _used_members(found)), found)
     return MergedResults(
         orbits=_orbits_of(objects, found),
         members=_members_of(objects, found),
@@ -141,10 +145,10 @@ def _gathered(tasks: Iterable[TaskOutputs]) -> _Found:
 
 def _ranked(found: _Found) -> list[int]:
     """Return the rows of the orbits, the best one first."""
-    columns = (found.orbits[name].to_pylist() for name in ("num_obs", "rchi2", "orbit_id"))
+    columns = (found.orbits[name].to_pylist() for name in ("num_obs", "chi2", "orbit_id"))
     ranks = [
-        (-num_obs, rchi2, orbit_id, found.task_ids[task], row)
-        for row, (num_obs, rchi2, orbit_id, task) in enumerate(zip(*columns, found.task.tolist(), strict=True))
+        (chi2 - PRICE_OF_A_DETECTION * num_obs, orbit_id, found.task_ids[task], row)
+        for row, (num_obs, chi2, orbit_id, task) in enumerate(zip(*columns, found.task.tolist(), strict=True))
     ]
     return [rank[-1] for rank in sorted(ranks)]
 
@@ -178,6 +182,12 @@ def _objects(ranked: Sequence[int], members: Sequence[Sequence[int]]) -> list[li
             objects_of_obs[obs].append(len(objects))
         objects.append([row])
     return objects
+
+
+def _most_detections_first(objects: list[list[int]], found: _Found) -> list[list[int]]:
+    """Sort the objects as `tables.RECOVERED_ORBITS` is, by the orbits that stand for them."""
+    num_obs, orbit_ids = (found.orbits[name].to_pylist() for name in ("num_obs", "orbit_id"))
+    return sorted(objects, key=lambda group: (-num_obs[group[0]], orbit_ids[group[0]]))
 
 
 def _orbits_of(objects: Sequence[Sequence[int]], found: _Found) -> pa.Table:

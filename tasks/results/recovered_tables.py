@@ -54,6 +54,8 @@ FLAGS = {
     "poor_fit": f"a reduced chi^2 of more than {LARGE_REDUCED_CHI2:g}",
     "many_outliers": f"more than {MANY_OUTLIERS:.0%} of its detections rejected",
     "no_covariance": "no covariance could be had",
+    "on_limit": "the fit ended on a limit, not in a minimum",
+    "ambiguous": "another orbit fits as well but for what chance does",
     "loose_orbit": f"a semi-major axis known to no better than {LOOSE_AXIS:.0%}",
     "unbound": "an eccentricity of 1 or more",
 }
@@ -180,6 +182,8 @@ def _flags(orbits: pa.Table, dates: FloatArray, rms: FloatArray, outliers: Float
         "poor_fit": _floats(orbits, "rchi2") > LARGE_REDUCED_CHI2,
         "many_outliers": outliers > MANY_OUTLIERS,
         "no_covariance": pc.is_null(orbits["covariance"]).to_numpy(),
+        "on_limit": orbits["on_limit"].to_numpy(),
+        "ambiguous": orbits["ambiguous"].to_numpy(),
         "loose_orbit": loose,
         "unbound": _floats(orbits, "e") >= 1.0,
     }

@@ -40,7 +40,7 @@ def chi2_of(rows: np.ndarray) -> float:
     return float(chi2_of_places(rows, np.array([0, len(rows)]), np.ones(len(rows), np.bool_))[0])
 
 
-@pytest.mark.parametrize("distance", [1e7, 1000.0, 350.0])
+@pytest.mark.parametrize("distance", [1e7, 1e5, 1500.0])
 def test_a_place_fits_what_stands_still_in_space_within_the_noise(distance):
     chi2 = [chi2_of(rows_of(still_in_space(distance), TIMES, noise_sigmas=noise(seed))) for seed in range(20)]
 

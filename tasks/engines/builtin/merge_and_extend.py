@@ -19,7 +19,6 @@ from tasks.engines.builtin.fitting.orbit_tables import (
     members_from_table,
     members_table,
     nights_and_arcs,
-    reduced_chi2,
     states_from_table,
     used_from_table,
 )
@@ -53,7 +52,7 @@ def merge_and_extend(problem: LinkingProblem, tables: Tables) -> StageResult:
         n_rounds += 1
         candidates = _extended(survey, index, candidates, settings)
         candidates = _without_overlap(survey, candidates, settings)
-    candidates = candidates.only(_ranked(candidates)).in_use()
+    candidates = candidates.only(_by_detections(candidates)).in_use()
     counts = {
         "od_orbits": n_given,
         "rounds": n_rounds,
@@ -170,7 +169,14 @@ def _ranked(candidates: Candidates) -> IntArray:
     """Return the candidates' rows, best first."""
     fitted, members = candidates.orbits.fitted, candidates.members
     count = np.bincount(members.owner[fitted.used], minlength=len(members))
-    return ranking(count, reduced_chi2(members, fitted), members.obs_index[members.first[:-1]])
+    return ranking(count, fitted.chi2, members.obs_index[members.first[:-1]])
+
+
+def _by_detections(candidates: Candidates) -> IntArray:
+    """Return the candidates' rows as the tables have them: most detections first."""
+    members = candidates.members
+    count = np.bincount(members.owner[candidates.used], minlength=len(members))
+    return np.lexsort((members.obs_index[members.first[:-1]], candidates.orbits.fitted.chi2, -count))
 
 
 def _tables(survey: PreparedSurvey, candidates: Candidates, settings: EngineSettings) -> dict[str, pa.Table]:

@@ -10,6 +10,7 @@ from tasks.engines.builtin.fitting.determination import (
     FitStart,
     determination_limits,
     determine_orbits,
+    with_honest_covariances,
 )
 from tasks.engines.builtin.fitting.members import Members, members_of
 from tasks.engines.builtin.fitting.orbit_tables import (
@@ -20,7 +21,6 @@ from tasks.engines.builtin.fitting.orbit_tables import (
     states_from_table,
     used_from_table,
 )
-from tasks.engines.builtin.fitting.other_minima import with_other_minima
 from tasks.engines.builtin.fitting.track_limits import are_orbits
 from tasks.engines.builtin.survey import PreparedSurvey
 from tasks.engines.interface import LinkingProblem, StageResult, Tables
@@ -49,9 +49,7 @@ def orbit_determination(problem: LinkingProblem, tables: Tables) -> StageResult:
     good = np.flatnonzero(accepted)
     determined, members = determined.only(good, members_of(members.first, good)[0]), members.of(good)
     rows = astrometry_rows(survey, members.obs_index)
-    determined = with_other_minima(
-        rows, members.first, determined, settings, min_observations=cluster_settings.min_observations
-    )
+    determined = with_honest_covariances(rows, members.first, determined)
     kept = first_orbits.take(pa.array(good))
     improved = reduced_chi2(members, determined.fitted) < kept["rchi2"].to_numpy()
     return StageResult(

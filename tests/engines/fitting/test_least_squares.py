@@ -30,8 +30,10 @@ def test_a_fit_to_perfect_astrometry_finds_the_orbit(state, error):
 
     sigma = np.sqrt(np.diag(fitted.covariance[0]))
     assert fitted.converged[0]
-    assert (np.abs(fitted.state[0] - state) < 0.01 * sigma + 1e-12).all()
-    assert fitted.chi2[0] < 1e-3
+    # The prior of the velocity moves a distant object by a tenth of its sigmas, nearer ones by less than a hundredth.
+    share = 0.1 if np.linalg.norm(state[:3]) > 10.0 else 0.01
+    assert (np.abs(fitted.state[0] - state) < share * sigma + 1e-12).all()
+    assert fitted.chi2[0] < max(1e-3, 0.02 * share)
 
 
 def test_chi2_of_noisy_fits_is_distributed_as_chi2():

@@ -1,6 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
+from tasks.engines.builtin.fitting import assignment
 from tasks.engines.builtin.fitting.assignment import assign_exclusively, ranking
 from tasks.engines.builtin.fitting.members import (
     Members,
@@ -10,6 +11,7 @@ from tasks.engines.builtin.fitting.members import (
     members_of,
     merged_members,
 )
+from tasks.results import merge_results
 
 
 def members(*sets: list[int]) -> Members:
@@ -74,10 +76,19 @@ def test_ids_do_not_run_names_together():
     assert len(set(ids_from_members(names, members([0, 1], [2, 3]), "o"))) == 2
 
 
-def test_most_detections_rank_first_then_the_lowest_reduced_chi2_then_the_first_member():
-    count, reduced = np.array([6, 9, 9, 6]), np.array([1.0, 2.0, 1.5, 1.0])
+def test_the_lowest_chi2_less_the_price_of_the_detections_ranks_first_then_the_first_member():
+    count, chi2 = np.array([6, 9, 9, 6]), np.array([6.0, 24.0, 18.0, 6.0])
 
-    assert ranking(count, reduced, np.array([8, 1, 2, 4], np.int32)).tolist() == [2, 1, 3, 0]
+    assert ranking(count, chi2, np.array([8, 1, 2, 4], np.int32)).tolist() == [2, 1, 3, 0]
+
+
+def test_a_detection_more_does_not_outweigh_a_chi2_that_it_spoils():
+    assert ranking(np.array([9, 8]), np.array([70.0, 14.0]), np.array([0, 0], np.int32)).tolist() == [1, 0]
+    assert ranking(np.array([9, 8]), np.array([16.0, 14.0]), np.array([0, 0], np.int32)).tolist() == [0, 1]
+
+
+def test_orbits_of_one_task_and_of_several_are_ranked_by_one_price():
+    assert assignment.PRICE_OF_A_DETECTION == merge_results.PRICE_OF_A_DETECTION
 
 
 def test_each_detection_goes_to_the_first_orbit_that_uses_it():

@@ -5,9 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tasks.engines.builtin.astrodynamics.constants import MU_SUN
 from tasks.engines.builtin.astrodynamics.planets import planet_positions
 from tasks.engines.builtin.fitting.determination import FitStart, determine_orbits, with_honest_covariances
-from tasks.engines.builtin.fitting.other_minima import _at_other_distance, _second_moment, with_other_minima
+from tasks.engines.builtin.fitting.other_minima import (
+    _at_other_distance,
+    _minima,
+    _second_moment,
+    rarity,
+    with_other_minima,
+)
 from tasks.engines.settings import OrbitDeterminationSettings
 from tests.engines.fitting_sky import EPOCH, MAIN_BELT, nights, rows_of
 
@@ -74,12 +81,42 @@ def test_towards_the_sun_a_fit_in_the_wrong_minimum_is_exchanged_for_the_right_o
     assert off @ np.linalg.solve(after.fitted.covariance[0], off) < 20.0
 
 
+def moment_of(states, covariances, cost):
+    return _second_moment(states, covariances, cost, _minima(states, covariances, cost, 0))
+
+
+def test_the_other_minimum_is_kept_as_the_rival():
+    state = np.array(TOWARDS_THE_SUN[0])
+    rows, first, right = determined(state, every=3.0)
+
+    after = with_other_minima(rows, first, right, SETTINGS, min_observations=6)
+
+    assert np.isfinite(after.rivals[0]).all()
+    assert after.rivals[0, 6] > after.fitted.chi2[0]
+    assert np.linalg.norm(after.rivals[0, :3] - after.fitted.state[0, :3]) > 0.05
+
+
+def test_common_orbits_are_preferred_to_rare_ones():
+    # On circles, but for an orbit that falls to the Sun and one that escapes.
+    speed = np.sqrt(MU_SUN)
+    states = [
+        [2.7, 0, 0, 0, speed / 2.7**0.5, 0],
+        [40, 0, 0, 0, speed / 40**0.5, 0],
+        [1.2, 0, 0, 0, speed / 1.2**0.5, 0],
+    ]
+    states += [[0.7, 0, 0, 0, speed / 0.7**0.5, 0], [2.7, 0, 0, 0, 0.001, 0], [2.7, 0, 0, 0, 0.02, 0]]
+
+    values = rarity(np.array(states, dtype=float))
+
+    assert values == pytest.approx(2 * np.log([1, 200, 40, 400, 400, 3500]))
+
+
 def test_minima_that_are_as_good_widen_the_covariance_and_bad_ones_do_not():
     unit = np.eye(6)[None] * np.array([1.0, 1.0, 1.0])[:, None, None]
     states = np.zeros((3, 6))
     states[1, 0], states[2, 1] = 10.0, 50.0
 
-    moment = _second_moment(states, unit, np.array([5.0, 5.0, 105.0]), 0)
+    moment = moment_of(states, unit, np.array([5.0, 5.0, 105.0]))
 
     # Half of the weight is 10 away: the second moment about the best is 1 + 100 / 2.
     np.testing.assert_allclose(np.diag(moment), [51.0, 1.0, 1.0, 1.0, 1.0, 1.0])
@@ -90,7 +127,7 @@ def test_a_minimum_found_twice_counts_once():
     states[1, 0] = 10.0
     states[2, 0] = 10.01
 
-    moment = _second_moment(states, np.tile(np.eye(6), (3, 1, 1)), np.array([5.0, 5.0, 5.0]), 0)
+    moment = moment_of(states, np.tile(np.eye(6), (3, 1, 1)), np.array([5.0, 5.0, 5.0]))
 
     assert moment[0, 0] == pytest.approx(51.0, rel=1e-3)
 
@@ -99,6 +136,6 @@ def test_fits_that_failed_do_not_count():
     states = np.zeros((2, 6))
     states[1] = np.nan
 
-    moment = _second_moment(states, np.tile(np.eye(6), (2, 1, 1)), np.array([5.0, np.inf]), 0)
+    moment = moment_of(states, np.tile(np.eye(6), (2, 1, 1)), np.array([5.0, np.inf]))
 
     np.testing.assert_allclose(moment, np.eye(6))

@@ -1,4 +1,4 @@
-"""One owner per detection: the orbit with most detections takes all of its own, then the next."""
+"""One owner per detection: the best orbit takes all of its own, then the next."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,14 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-def ranking(count: IntArray, reduced_chi2: FloatArray, first_member: IndexArray) -> IntArray:
-    """Order orbits: most detections, then lowest reduced chi^2, then (so that no order is left to chance) by member."""
-    return np.lexsort((first_member, reduced_chi2, -count))
+PRICE_OF_A_DETECTION = 20.0
+"""An orbit with one detection more is better while its chi^2 is not larger by more than this: a detection that costs
+more would nearly be an outlier."""
+
+
+def ranking(count: IntArray, chi2: FloatArray, first_member: IndexArray) -> IntArray:
+    """Order orbits: lowest chi^2 less the price of their detections, then by member: no order is left to chance."""
+    return np.lexsort((first_member, chi2 - PRICE_OF_A_DETECTION * count))
 
 
 def assign_exclusively(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tasks.engines.builtin.fitting.fitted_orbits import AddedMotion, FittedOrbits
 from tasks.engines.builtin.fitting.least_squares import Shifts, evaluate, is_plausible
 from tasks.engines.builtin.fitting.normal_equations import accumulate, copy_values, factorize, solve
+from tasks.engines.builtin.fitting.velocity_prior import add_prior, prior_chi2
 from tasks.engines.builtin.kernels import kernel
 
 FloatArray = NDArray[np.float64]
@@ -87,9 +88,10 @@ def _follow_each(
         a, b = first[k], first[k + 1]
         own_shifts = (shifts.values[a:b], shifts.slopes[a:b], shifts.origins[k])
         astrometry = (rows[a:b], own_shifts, used[a:b], light_time[a:b].copy())
-        if _is_straight(astrometry, epochs[k], states[k], chi2[k], tangents[i]):
+        total = chi2[k] + prior_chi2(states[k])
+        if _is_straight(astrometry, epochs[k], states[k], total, tangents[i]):
             continue
-        _second_moment(astrometry, epochs[k], states[k], chi2[k], scale[i], weakest[i], tangents[i], covariance[k])
+        _second_moment(astrometry, epochs[k], states[k], total, scale[i], weakest[i], tangents[i], covariance[k])
 
 
 @kernel
@@ -106,7 +108,7 @@ def _is_straight(
     for side in (1.0, -1.0):
         for axis in range(6):
             point[axis] = state[axis] + side * tangent[axis]
-        raised = evaluate(rows, shifts, epoch, point, residuals, partials, used, light_time)
+        raised = evaluate(rows, shifts, epoch, point, residuals, partials, used, light_time) + prior_chi2(point)
         if not abs(raised - chi2 - 1.0) < STRAIGHT:
             return False
     return True
@@ -176,10 +178,11 @@ def _correct_across(
     for _ in range(_CORRECTIONS):
         if not is_plausible(point):
             return math.inf
-        chi2 = evaluate(rows, shifts, epoch, point, residuals, partials, used, light_time)
+        chi2 = evaluate(rows, shifts, epoch, point, residuals, partials, used, light_time) + prior_chi2(point)
         if not math.isfinite(chi2):
             return math.inf
         accumulate(residuals, partials, used, normal, gradient)
+        add_prior(point, normal, gradient)
         _hold(normal, gradient, scale, weakest)
         if not factorize(normal, 0.0, lower, ones):
             return math.inf

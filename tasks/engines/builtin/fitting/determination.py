@@ -46,14 +46,17 @@ class DeterminedOrbits:
     fitted: FittedOrbits
     #: n-body minus 2-body positions, over the spans that were asked for.
     shifts: Shifts
+    #: shape (c, 7): state and chi^2 of the best other minimum that is known, see `other_minima`; nan: none.
+    rivals: FloatArray
 
     def only(self, orbits: IntArray, members: IntArray) -> "DeterminedOrbits":
         """Return some orbits with their detections, given by their rows."""
-        return DeterminedOrbits(self.fitted.only(orbits, members), self.shifts.of(orbits))
+        return DeterminedOrbits(self.fitted.only(orbits, members), self.shifts.of(orbits), self.rivals[orbits])
 
     def joined(self, other: "DeterminedOrbits") -> "DeterminedOrbits":
         """Return these orbits, then the others."""
-        return DeterminedOrbits(self.fitted.joined(other.fitted), self.shifts.joined(other.shifts))
+        rivals = np.concatenate([self.rivals, other.rivals])
+        return DeterminedOrbits(self.fitted.joined(other.fitted), self.shifts.joined(other.shifts), rivals)
 
     def force_models(self, settings: OrbitDeterminationSettings) -> list[str]:
         """Describe each orbit's force model."""
@@ -61,12 +64,21 @@ class DeterminedOrbits:
         return [model if each else TWO_BODY for each in self.shifts.is_n_body]
 
 
+def no_rivals(count: int) -> FloatArray:
+    """Return those of orbits of which no other minimum is known."""
+    return np.full((count, 7), np.nan)
+
+
 def with_honest_covariances(rows: FloatArray, first: IntArray, determined: DeterminedOrbits) -> DeterminedOrbits:
-    """Return the orbits with covariances that follow the bend of short arcs, see `curved_covariance`."""
+    """Return the orbits with covariances that follow the bend of short arcs, see `curved_covariance`.
+
+    One that ended on a limit of the fit, not in a minimum, has none: what is allowed beyond is not known.
+    """
     fitted = determined.fitted
     owner = np.repeat(np.arange(len(fitted.state)), np.diff(first))
     shifts = determined.shifts.at(owner, rows[:, TIME] - fitted.light_time)
-    return replace(determined, fitted=with_curved_covariances(rows, first, fitted, shifts))
+    known = fitted.with_covariance(np.where(fitted.converged[:, None, None], fitted.covariance, np.nan))
+    return replace(determined, fitted=with_curved_covariances(rows, first, known, shifts))
 
 
 def determination_limits(settings: OrbitDeterminationSettings, min_observations: int) -> FitLimits:
@@ -120,7 +132,7 @@ def determine_orbits(
         at_members = own_shifts.at(np.repeat(np.arange(len(moving)), np.diff(own_first)), emission)
         part = fit_orbits(rows[members], own_first, again.states, again.epochs, limits, at_members, again.used)
         fitted = with_replaced(fitted, part, moving, members)
-    return DeterminedOrbits(fitted, shifts)
+    return DeterminedOrbits(fitted, shifts, no_rivals(len(fitted.state)))
 
 
 def _shifts(rows: FloatArray, first: IntArray, start: FitStart, settings: OrbitDeterminationSettings) -> Shifts:

@@ -20,6 +20,7 @@ from tasks.engines.builtin.fitting.astrometry import (
 )
 from tasks.engines.builtin.fitting.fitted_orbits import AddedMotion, FitLimits, FittedOrbits, no_added_motion
 from tasks.engines.builtin.fitting.normal_equations import accumulate, copy_values, factorize, invert, solve
+from tasks.engines.builtin.fitting.velocity_prior import add_prior, prior_chi2
 from tasks.engines.builtin.kernels import kernel
 
 FloatArray = NDArray[np.float64]
@@ -29,16 +30,15 @@ BoolArray = NDArray[np.bool_]
 Shifts = tuple[FloatArray, FloatArray, FloatArray]
 """Of one orbit: values (m, 3), slopes (m, 3, 6) or (0, 3, 6), and the origin (6,), as in `AddedMotion`."""
 
-CLOSEST_TO_SUN, FARTHEST_FROM_SUN = 0.01, 300.0
-"""Heliocentric distances, au, between which a fit may wander."""
+CLOSEST_TO_SUN, FARTHEST_FROM_SUN = 0.01, 1000.0
+"""Heliocentric distances, au, between which a fit may wander. One that ends there has found no minimum, and says so."""
 
-LARGEST_EXCESS_VELOCITY = 0.045
-"""Hyperbolic excess velocity, au/d (78 km/s), that is allowed near the Sun: 3I/ATLAS, the fastest known, had 58 km/s.
-There must be a limit: far and fast enough, an orbit goes along with the Earth and fits a star that does not move."""
+FASTEST, FASTEST_EXCESS = 2.0, 0.045
+"""Escape velocities, or hyperbolic excess velocity (au/d) within `NEAR`, that a fit may reach on its way: a detection
+that is grossly out would lead it anywhere. 3I/ATLAS, the fastest known, has an excess of 0.034 au/d."""
 
-FAR, LARGEST_EXCESS_VELOCITY_FAR = 10.0, 0.006
-"""Beyond this distance, au, no interstellar object has been bright enough to be seen, and less is allowed (10 km/s):
-only what the uncertainty of a bound orbit needs."""
+NEAR = 10.0
+"""Beyond this distance, au, no interstellar object has been bright enough to be seen."""
 
 FITS_OF_ONE_ORBIT = 4
 """An orbit with its rejections may take this many times the steps of one fit: the budget of an orbit."""
@@ -253,6 +253,8 @@ def _fit(
 ) -> tuple[float, int, bool]:
     """Correct the state in place; return chi^2, steps tried, and whether the minimum was reached.
 
+    The minimum is that of the detections' chi^2 with the prior's (`velocity_prior`); returned is the detections' alone.
+
     Gauss-Newton steps as long as they help: the weakest direction of a short arc is 1e5 times weaker than the
     strongest, and any damping at the start would freeze it. Damping sets in when a step fails.
     """
@@ -262,7 +264,9 @@ def _fit(
     if not math.isfinite(chi2):
         normal[:] = 0.0
         return math.inf, 0, False
+    total = chi2 + prior_chi2(state)
     accumulate(residuals, partials, used, normal, gradient)
+    add_prior(state, normal, gradient)
     trial_residuals, trial_partials = residuals.copy(), partials.copy()
     trial_light_time = light_time.copy()
     damping = 0.0
@@ -277,20 +281,22 @@ def _fit(
             if gain < CONVERGED and damping < 1e-6:
                 return chi2, iteration, True
             copy_values(light_time, trial_light_time)
-            trial_chi2 = math.inf
+            trial_chi2, trial_total = math.inf, math.inf
             if is_plausible(trial):
                 trial_chi2 = evaluate(
                     rows, shifts, epoch, trial, trial_residuals, trial_partials, used, trial_light_time
                 )
-            if trial_chi2 < chi2:
-                chi2 = trial_chi2
+                trial_total = trial_chi2 + prior_chi2(trial)
+            if trial_total < total:
+                chi2, total = trial_chi2, trial_total
                 copy_values(trial, state)
                 copy_values(trial_light_time, light_time)
                 _copy_fit(trial_residuals, trial_partials, residuals, partials)
                 accumulate(residuals, partials, used, normal, gradient)
+                add_prior(state, normal, gradient)
                 damping = damping / 30.0 if damping > 1e-9 else 0.0
                 continue
-            if gain < 1e-9 * chi2 + CONVERGED:
+            if gain < 1e-9 * total + CONVERGED:
                 return chi2, iteration, True
         damping = max(30.0 * damping, 1e-9)
         if damping > 1e6:
@@ -341,10 +347,9 @@ def evaluate(
 
 @kernel
 def is_plausible(state: FloatArray) -> bool:
-    """Return whether the state is inside the Solar System and slow enough, where it is, to be a natural body."""
+    """Return whether the state is inside the Solar System, and not so fast that the fit has lost its way."""
     r = math.sqrt(state[0] ** 2 + state[1] ** 2 + state[2] ** 2)
     if not CLOSEST_TO_SUN < r < FARTHEST_FROM_SUN:
         return False
-    v_squared = state[3] ** 2 + state[4] ** 2 + state[5] ** 2
-    excess: float = v_squared - 2.0 * MU_SUN / r
-    return excess < (LARGEST_EXCESS_VELOCITY if r < FAR else LARGEST_EXCESS_VELOCITY_FAR) ** 2
+    excess = state[3] ** 2 + state[4] ** 2 + state[5] ** 2 - 2.0 * MU_SUN / r
+    return bool(prior_chi2(state) < FASTEST**2 or (r < NEAR and excess < FASTEST_EXCESS**2))

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.constants import SPEED_OF_LIGHT
-from tasks.engines.builtin.astrodynamics.elements import NAMES, elements_from_states
+from tasks.engines.builtin.astrodynamics.elements import NAMES, elements_from_states, keplerian_from_states
 from tasks.engines.builtin.astrodynamics.photometry import absolute_magnitude
 from tasks.engines.builtin.fitting.determination import DeterminedOrbits
 from tasks.engines.builtin.fitting.fitted_orbits import FittedOrbits
@@ -21,6 +21,10 @@ BoolArray = NDArray[np.bool_]
 Columns = dict[str, object]
 
 AXES = ("x", "y", "z", "vx", "vy", "vz")
+AMBIGUOUS_CHI2 = 11.8
+"""Another minimum whose chi^2 is larger by less than this is not excluded: 3 sigmas of two parameters, the distance and
+its rate, which are what tells the two apart."""
+
 ARCSEC_PER_RAD = 180.0 * 3600.0 / np.pi
 _ROWS, _COLUMNS = np.tril_indices(6)
 
@@ -54,6 +58,7 @@ def determined_orbits_table(
         **_covariance_columns(fitted),
         **_element_columns(fitted),
         **_magnitude_columns(survey, members, fitted),
+        **_minimum_columns(orbits),
         **(extra or {}),
     }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
@@ -188,6 +193,18 @@ def _element_columns(fitted: FittedOrbits) -> Columns:
         columns[name] = elements.values[:, column]
         columns[f"{name}_sigma"] = _or_null(elements.sigmas[:, column])
     return columns
+
+
+def _minimum_columns(orbits: DeterminedOrbits) -> Columns:
+    chi2, elements = orbits.rivals[:, 6], np.full((len(orbits.rivals), 6), np.nan)
+    there = np.isfinite(chi2)
+    elements[there] = keplerian_from_states(orbits.rivals[there, :6])
+    rival = {"rival_chi2": chi2, **{f"rival_{name}": elements[:, k] for k, name in enumerate(("a", "e", "i"))}}
+    return {
+        "on_limit": ~orbits.fitted.converged,
+        "ambiguous": there & ~(chi2 > orbits.fitted.chi2 + AMBIGUOUS_CHI2),
+        **{name: _or_null(values) for name, values in rival.items()},
+    }
 
 
 def _magnitude_columns(survey: PreparedSurvey, members: Members, fitted: FittedOrbits) -> Columns:

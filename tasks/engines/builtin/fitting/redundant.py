@@ -43,7 +43,9 @@ def are_redundant(
         & (sky_nights(survey, members, fitted.used) >= linking.min_nights + MORE_NIGHTS)
     )
     trusted &= ~are_still(survey, members, fitted)
-    order = ranking(np.where(trusted, count, 0), rchi2, members.obs_index[members.first[:-1]])
+    order = ranking(
+        np.where(trusted, count, 0), np.where(trusted, fitted.chi2, 0.0), members.obs_index[members.first[:-1]]
+    )
     redundant = np.zeros(len(members), np.bool_)
     _mark(
         members.obs_index,
