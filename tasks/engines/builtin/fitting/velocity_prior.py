@@ -4,7 +4,7 @@ Short arcs of slow objects leave the distance open, and with it the velocity: an
 Earth fits as well as the true one. A limit on the velocity would be a wall, on which such fits end, and say nothing of
 how uncertain they are. So each component of the heliocentric velocity is taken as one more measurement, of zero, with
 the escape velocity v_e = sqrt(2 mu / r) as its sigma: chi^2 grows by (v / v_e)^2. That is less than 1 for all that is
-bound, 2 for 1I/'Oumuamua and 3.6 for 3I/ATLAS at 1.4 au, the fastest known (e = 6.1, q = 1.36 au), and 70 for an orbit
+bound, 1.1 for 1I/'Oumuamua and 3.6 for 3I/ATLAS at their perihelia, where it is (1 + e) / 2, and 70 for an orbit
 that goes along with the Earth at 148 au. Where the arc says more, as it does after some nights, the prior has no say.
 
 chi^2 in the tables is that of the detections alone. Source of a prior as added observations: Milani & Gronchi 2010,
