@@ -18,7 +18,7 @@ from tasks.errors import BadInputError
 
 VERBS = {
     "a job, from its inputs to its results": ("config", "orbits", "submit", "monitor", "collect"),
-    "what there is": ("list", "status", "workers", "doctor"),
+    "what there is": ("compare", "list", "status", "workers", "doctor"),
     "when something went wrong": ("retry", "cancel", "repair", "drain_dead", "delete"),
     "a service that runs by itself": ("incoming", "night", "autoscale", "clean_up", "metrics", "setup"),
 }
