@@ -1,5 +1,5 @@
 # Everything sets itself up: `make run` and `make test` work in a fresh clone.
-.PHONY: run test coverage check format bench soak lock clean
+.PHONY: run test coverage check format bench soak docs lock clean
 python := .venv/bin/python
 quietly := DO_NOT_TRACK=1 PYTHONUNBUFFERED=1
 
@@ -27,6 +27,9 @@ bench: environment          ## every figure of BENCHMARKS.md
 
 soak: environment services  ## 2 000 tasks under every fault at once, embedded and on services
 	$(quietly) $(python) -m tests.whole_system.soak $(ARGS)
+
+docs: environment           ## the documents as a site, .cache/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet --strict
 
 lock:                       ## after a change of dependencies in pyproject.toml
 	.venv/bin/uv pip compile --quiet pyproject.toml --extra nbody --group dev --python-version 3.11 --upgrade \
