@@ -32,7 +32,7 @@ docs: environment           ## the documents as a site, .cache/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet --strict
 
 lock:                       ## after a change of dependencies in pyproject.toml
-	.venv/bin/uv pip compile --quiet pyproject.toml --extra nbody --group dev --python-version 3.11 --upgrade \
+	.venv/bin/uv pip compile --quiet pyproject.toml --extra nbody --group dev --universal --python-version 3.11 --upgrade \
 	    --generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:
