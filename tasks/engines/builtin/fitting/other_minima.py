@@ -44,7 +44,7 @@ _PARTS = (
     ("near the Earth, with a < 1 au or q < 0.3 au", 3_500),
     ("unbound", 400),
 )
-"""Kinds of orbits, and how many objects of each are known (JPL Small-Body Database, 2026, rounded)."""
+"""Kinds of orbits, and about how many objects of each are known: orders of magnitude are all that the choice needs."""
 
 SAME_MINIMUM_SIGMAS = 0.5
 """Fits closer than this, in sigmas of either, are one."""
