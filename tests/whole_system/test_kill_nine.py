@@ -33,8 +33,8 @@ LONG_SECONDS = 1.0
 STEPS_OF_A_CRASH = [
     "before write status.json 2",  # given back, crashed
     "after write status.json 2",
-    "before release 1",
-    "after release 1",
+    "before requeue 1",
+    "after requeue 1",
     "before write error_message.txt 1",  # the last crash
     "after write error_message.txt 1",
     "before ack 1",
