@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[
         PositiveFloat | None, Field(description="seconds that a task may go on after SIGTERM; default: to its end")
     ] = None
+    prefect_patience_seconds: Annotated[
+        PositiveFloat | None,
+        Field(description="without an answer of Prefect for so long, work goes on unseen for a minute; default: 2"),
+    ] = None
     out_of_reach_seconds: Annotated[
         PositiveFloat,
         Field(

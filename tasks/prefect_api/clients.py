@@ -22,12 +22,18 @@ from prefect.settings import (
 )
 
 from tasks.prefect_api.switch import Switch, switch_of
+from tasks.settings import settings_from_environment
 
 PATIENCE_SECONDS = 2.0
-"""Patience with one request, with its repetitions."""
+"""Patience with one request, with its repetitions, where THOR_PREFECT_PATIENCE_SECONDS says nothing else."""
 BUSY_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Before a request to a busy server is made again: one on SQLite answers 503 when two write at once. Prefect itself
 would pause for 2, 4 and 8 s."""
+
+
+def patience_seconds() -> float:
+    """Return how long one request may take on this machine."""
+    return settings_from_environment().prefect_patience_seconds or PATIENCE_SECONDS
 
 
 class NotAskedError(httpx.TransportError):
@@ -65,7 +71,7 @@ class GuardedTransport(httpx.BaseTransport):
         return response
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + patience_seconds()
         for pause in BUSY_PAUSES_SECONDS:
             response = self._inner.handle_request(request)
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() + pause > until:
@@ -90,7 +96,7 @@ def short_runs() -> Iterator[None]:
     changes = {
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_CLIENT_MAX_RETRIES: 0,  # the transport asks again, and sooner
-        PREFECT_API_REQUEST_TIMEOUT: PATIENCE_SECONDS,
+        PREFECT_API_REQUEST_TIMEOUT: patience_seconds(),
         PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",
     }
     with temporary_settings(changes):
@@ -138,7 +144,7 @@ def _guarded() -> dict[str, Any]:
     url = PREFECT_API_URL.value()
     tls = _tls_context(PREFECT_API_SSL_CERT_FILE.value(), skip_verify=PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value())
     transport = GuardedTransport(switch_of(url), httpx.HTTPTransport(verify=tls))
-    return {"transport": transport, "verify": tls, "timeout": PATIENCE_SECONDS}
+    return {"transport": transport, "verify": tls, "timeout": patience_seconds()}
 
 
 @lru_cache(maxsize=2)

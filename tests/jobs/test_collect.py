@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_no_half_file_and_collecting_again_goes_on(tmp_path):
 def default_of(field):
     if field.nullable:
         return None
-    return "x" if pa.types.is_string(field.type) else 1
+    return "x" if pa.types.is_string(field.type) else False if pa.types.is_boolean(field.type) else 1
 
 
 def orbits_table(**columns):

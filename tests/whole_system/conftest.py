@@ -5,7 +5,17 @@ import itertools
 
 import pytest
 
+from tasks.settings import settings_from_environment
 from tests.whole_system.rig import Place, Rig
+
+
+@pytest.fixture(autouse=True)
+def prefect_is_waited_for(monkeypatch):
+    """On a machine that runs tests a Prefect server may take longer than the 2 s after which work goes on unseen."""
+    monkeypatch.setenv("THOR_PREFECT_PATIENCE_SECONDS", "30")
+    settings_from_environment.cache_clear()
+    yield
+    settings_from_environment.cache_clear()
 
 
 @contextlib.contextmanager

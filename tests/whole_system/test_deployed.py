@@ -281,14 +281,14 @@ def test_a_job_that_is_started_in_prefect_is_computed_by_workers_that_autoscalin
         worker = client.read_deployment_by_name("thor-worker/worker")
         client.update_deployment(worker.id, DeploymentUpdate(parameters={"idle_seconds": IDLE_SECONDS}))
 
-    with deployed.prefect_worker("thor-workers") as host:
-        run, job = deployed.submit(*OBJECTS)
-        patiently(lambda: deployed.depth().ready == len(OBJECTS), what="the tasks are on the queue")
-        first = run_command(autoscale, "--json", "--maximum", "2", *deployed.options).json
-        second = run_command(autoscale, "--json", "--maximum", "2", *deployed.options).json
-        assert (first["ready"], first["unacked"], first["started"]) == (len(OBJECTS), -1, 2)
-        assert (second["wanted"], second["started"]) == (2, 0)
+    run, job = deployed.submit(*OBJECTS)
+    patiently(lambda: deployed.depth().ready == len(OBJECTS), what="the tasks are on the queue")
+    first = run_command(autoscale, "--json", "--maximum", "2", *deployed.options).json
+    second = run_command(autoscale, "--json", "--maximum", "2", *deployed.options).json
+    assert (first["ready"], first["unacked"], first["started"]) == (len(OBJECTS), -1, 2)
+    assert (second["wanted"], second["started"]) == (2, 0)
 
+    with deployed.prefect_worker("thor-workers") as host:
         patiently(
             lambda: deployed.depth().ready < len(OBJECTS) and workers_below(host),
             what="a worker takes a task",
