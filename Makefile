@@ -7,10 +7,10 @@ run: environment            ## the demo job, end to end on this machine
 	$(quietly) $(python) -m flows.submit
 
 test: environment kernels services check   ## everything: services, lint, types, import contracts, tests
-	$(quietly) $(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(quietly) $(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: environment kernels services  ## which branches no test takes, also of workers; compiled kernels can't be seen
-	$(quietly) $(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
+	$(quietly) $(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 check: environment          ## lint, format, types, import contracts
 	.venv/bin/ruff check --quiet .
