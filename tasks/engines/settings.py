@@ -141,7 +141,7 @@ class ClaimSettings:
     min_observations: Annotated[int, Field(ge=1)] = 8
     """Linked with confidence: fewest detections of the orbit."""
     min_nights: Annotated[int, Field(ge=1)] = 4
-    """Linked with confidence: fewest nights."""
+    """Linked with confidence: fewest nights of the sky with a detection: a night at several observatories is one."""
     min_arc_days: Annotated[float, Field(ge=0)] = 3.0
     """Linked with confidence: shortest arc, days."""
     max_reduced_chi2: Annotated[float, Field(gt=0)] = 2.0

@@ -138,7 +138,7 @@ def confident_rows(orbits: pa.Table, members: pa.Table, settings: ClaimSettings)
     """Return the observations of orbits that leave no doubt, ascending rows of the job's table; without outliers."""
     sure: BoolArray = (
         (orbits["num_obs"].to_numpy() >= settings.min_observations)
-        & (orbits["num_nights"].to_numpy() >= settings.min_nights)
+        & (orbits["num_sky_nights"].to_numpy() >= settings.min_nights)
         & (orbits["arc_length"].to_numpy() >= settings.min_arc_days)
         & (orbits["rchi2"].to_numpy() <= settings.max_reduced_chi2)
     )

@@ -319,7 +319,16 @@ def test_many_claims_are_read_at_a_time_by_the_first_attempt_and_by_a_later_one(
     ],
 )
 def test_only_orbits_without_doubt_claim_and_never_their_outliers(changes, expected):
-    orbits = pa.table({"num_obs": [10, 10], "num_nights": [5, 5], "arc_length": [9.0, 9.0], "rchi2": [1.0, 4.0]})
+    orbits = pa.table(
+        {
+            "num_obs": [10, 10],
+            # Two observatories in each night of the sky.
+            "num_nights": [10, 10],
+            "num_sky_nights": [5, 5],
+            "arc_length": [9.0, 9.0],
+            "rchi2": [1.0, 4.0],
+        }
+    )
     members = pa.table({"orbit_index": [0, 0, 0, 1, 1], "obs_index": [1, 0, 2, 4, 3], "outlier": [0, 0, 1, 0, 0]})
 
     assert confident_rows(orbits, members, dataclasses.replace(ClaimSettings(), **changes)).tolist() == expected

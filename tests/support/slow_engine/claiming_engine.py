@@ -152,6 +152,7 @@ class ClaimingEngine:
             cluster_id=tables["clusters"]["cluster_id"],
             num_obs=[len(each) for each in found],
             num_nights=[len(np.unique(each)) for each in nights],
+            num_sky_nights=[len(np.unique(each)) for each in nights],
             arc_length=[float(np.ptp(each)) for each in nights],
             # One object in five leaves doubt, and is never claimed.
             rchi2=[3.0 if each[0] // N_DETECTIONS % 5 == 4 else 1.0 for each in found],
