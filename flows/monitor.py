@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
 
 from flows.shown.job_show import JobShow, end_runs
 from flows.terminal import command_line
@@ -35,9 +36,11 @@ def monitor_job(job_id: JobName, bucket: BucketUrl = None) -> dict[str, int]:
     """Follow a job until every task has come to an end."""
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)
     layout = JobLayout(job_id_from_text(job_id))
-    watch = JobWatch(store, layout, read_manifest(store, layout).task_ids)
+    manifest = read_manifest(store, layout)
+    watch = JobWatch(store, layout, manifest.task_ids)
     follow(watch)
-    end_runs(watch, None)
+    parent = manifest.prefect_parent_run_id
+    end_runs(watch, None if parent is None else UUID(parent))
     return counts(watch.progress)
 
 

@@ -108,6 +108,7 @@ class _Linking:
         watch.look()
         if not watch.progress.is_complete:
             if not self._wait:
+                job_show.leave_parent(parent)
                 return None
             each_look: Callable[[], None] | None = self._fleet.keep if self._workers else None
             follow(watch, each_look=each_look)

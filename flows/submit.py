@@ -133,6 +133,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         instrument.tell_event("thor.job.submitted", subject=f"thor.job.{job_id}", tasks=len(manifest.task_ids))
         watch = JobWatch(store, submission.layout, manifest.task_ids)
         if not wait:
+            job_show.leave_parent(parent)
             if is_nobody_there(store):
                 reporter().say(NOBODY_YET)
             return Completed(message=f"submitted {counted(len(manifest.task_ids), 'task')}")

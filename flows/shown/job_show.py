@@ -46,6 +46,16 @@ def make_parent(level: Level) -> UUID | None:
     return None
 
 
+def leave_parent(parent_id: UUID | None) -> None:
+    """Give that Prefect task run an end when nobody waits for the job: it would stay Running where no worker comes.
+
+    Each change of a run below it is its own as well: it shows Running while tasks are at work, and ends with the last.
+    """
+    if parent_id is not None and may_show():
+        with instrument.not_shown(), guarded_client() as client:
+            runs.end_parent(client, parent_id)
+
+
 def words_from_level(level: Level, *, n_tasks: int) -> str:
     """Return in words what of the tasks is to be seen in Prefect. Pure."""
     tasks = counted(n_tasks, "task")

@@ -1,5 +1,8 @@
 """What people see of a job while it goes on, and can do to it in the UI; a server that is gone does no harm."""
 
+from uuid import UUID
+
+import pyarrow.parquet as pq
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -7,18 +10,23 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending, Running
+from pydantic import SecretStr
 
+from flows.cancel import cancel
 from flows.monitor import monitor_job
 from flows.run_task import thor_task
 from flows.shown import job_show
 from flows.shown.cancelled_run import cancel_job_of_run
 from flows.shown.job_show import JobShow, end_of_lost, end_runs
 from flows.submit import thor_job
+from tasks.bucket.layout import JobLayout
+from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
 from tasks.prefect_api import instrument, runs
 from tasks.records.ids import JobId
 from tests.services.processes import wait_until
 from tests.support.buckets import FakeBucket
+from tests.support.job_inputs import observations_of, orbits_of
 from tests.support.jobs import CANCELLED, CLAIMED, FRESH, SUCCEEDED, failed, make_job, states_of, status_after
 
 
@@ -106,6 +114,34 @@ def test_when_the_job_is_over_no_run_of_its_tasks_stays_running_and_nobody_is_wa
         "d attempt 1": "Running",
     }
     assert unseen == []
+
+
+def test_of_a_job_that_is_not_waited_for_nothing_stays_running(place, prefect, tmp_path):
+    pq.write_table(observations_of(("Hebe",)), tmp_path / "observations.parquet")
+    pq.write_table(orbits_of(("Hebe",)), tmp_path / "orbits.parquet")
+
+    state = thor_job(
+        "J1",
+        observations=tmp_path / "observations.parquet",
+        orbits=tmp_path / "orbits.parquet",
+        bucket=place.bucket.url,
+        queue=SecretStr(f"sqlite:///{place.queue}"),
+        wait=False,
+        return_state=True,
+    )
+
+    manifest = read_manifest(place.bucket, JobLayout(JobId("J1")))
+    parent = UUID(manifest.prefect_parent_run_id)
+    with get_client(sync_client=True) as client:
+        assert (state.name, client.read_task_run(parent).state.name) == ("Completed", "Completed")
+        lost = run_of(JobLayout(JobId("J1")), "Hebe", parent=parent, state=Running())
+        assert client.read_task_run(parent).state.name == "Running"  # as its task is
+
+        cancel("J1", bucket=place.bucket.url)
+        monitor_job("J1", bucket=place.bucket.url)
+
+        assert client.read_flow_run(lost.id).state.name == "Cancelled"
+        assert client.read_task_run(parent).state.name == "Completed"
 
 
 def test_runs_that_stand_alone_have_an_end_too_when_their_job_has_one(place, prefect):
