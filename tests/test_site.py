@@ -25,7 +25,9 @@ def pages_of(node):
 
 
 def test_every_page_has_its_place_in_the_navigation():
-    assert sorted(pages_of(SITE["nav"])) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+    pages = [*DOCS.rglob("*.md"), *(notebook.with_suffix(".md") for notebook in DOCS.rglob("*.ipynb"))]
+
+    assert sorted(pages_of(SITE["nav"])) == sorted(str(page.relative_to(DOCS)) for page in pages)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -59,6 +61,9 @@ def test_the_site_builds_without_a_warning(tmp_path):
 
     assert (built.returncode, built.stderr) == (0, "")
     assert "Moeyens" in (tmp_path / "index.html").read_text()
+    notebook = (tmp_path / "examples/from_detections_to_orbits/index.html").read_text()
+    assert notebook.count("data:image/png;base64") == 3
+    assert (tmp_path / "examples/from_detections_to_orbits.ipynb").is_file()
 
 
 def test_the_citation_names_the_paper_and_this_version():

@@ -1,5 +1,6 @@
-"""A job from Python: the notebook-style example as it stands, and the functions that it calls."""
+"""A job from Python: the notebook of the documents as it stands, and the functions that it calls."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,27 +24,47 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """The example, cell after cell: (what it printed, where)."""
+    """The notebook, run anew in a process of its own: (its cells, the directory of its results)."""
     folder = tmp_path_factory.mktemp("notebook")
+    made = (
+        f"import pathlib, tests.notebooks as n; print(n.made_from(pathlib.Path({str(EXAMPLE)!r}), pathlib.Path.cwd()))"
+    )
     ended = subprocess.run(
-        [sys.executable, EXAMPLE],
+        [sys.executable, "-c", made],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "THOR_HOME": str(folder / "home"), "THOR_INSTRUMENTATION": "off"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
         timeout=280,
     )
     assert ended.returncode == 0, ended.stderr
-    return ended.stdout, folder / "notebook"
+    return json.loads(ended.stdout)["cells"], folder / "notebook"
 
 
-def test_the_example_finds_its_three_objects(ran):
-    printed, _ = ran
+def test_the_notebook_finds_its_three_objects(ran):
+    printed = "".join(output.get("text", "") for cell in ran[0] for output in cell.get("outputs", ()))
+    tables = "".join(
+        output.get("data", {}).get("text/html", "") for cell in ran[0] for output in cell.get("outputs", ())
+    )
 
     assert "3 tasks, failed: {}" in printed
     assert "completeness 100%, purity 100%" in printed
-    assert len(re.findall(r"^\d +T\w{7} ", printed, flags=re.MULTILINE)) == 3
+    assert len(re.findall(r"<td>T\w{7}</td>", tables)) == 3
+
+
+def test_the_notebook_in_the_documents_is_its_source_as_it_ran(ran):
+    """If this fails: `python -m tests.notebooks`."""
+    kept = json.loads(EXAMPLE.with_suffix(".ipynb").read_text())["cells"]
+
+    assert [what_is_in(cell) for cell in kept] == [what_is_in(cell) for cell in ran[0]]
+    assert sum(kind == "image/png" for cell in kept for kind in what_is_in(cell)[1]) == 3
+
+
+def what_is_in(cell):
+    """A cell's source, and what kinds of output it has: numbers may differ in their last digits."""
+    outputs = cell.get("outputs", ())
+    return cell["source"], [kind for output in outputs for kind in output.get("data", {output["output_type"]: None})]
 
 
 def test_the_results_of_any_output_directory_can_be_opened(ran):
