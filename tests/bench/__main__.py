@@ -16,6 +16,8 @@ from tests.bench.cold_start import cold_start
 from tests.bench.measure import REPOSITORY, Asked, measure
 from tests.bench.orchestration import measure_orchestration, section
 from tests.bench.report import ORCHESTRATION, cold_start_table, machine, table, text_with_section
+from tests.bench.whole import EVERY_SURVEY, measure_and_write
+from tests.bench.whole_survey import WHOLE
 
 DOCUMENT = REPOSITORY / "BENCHMARKS.md"
 RESULTS = Path(__file__).with_name("results.json")
@@ -38,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.orchestration:
         _write_orchestration(measure_orchestration())
         return 0
+    if options.survey is not None:
+        asked = [(case, seed) for case in options.survey for seed in options.seed or [1]]
+        measure_and_write(asked or EVERY_SURVEY, keep=options.write or not asked)
+        return 0
     chosen = _chosen(options) if options.case else list(EVERYTHING)
     # Compiling takes memory of its own: no measurement should find an empty cache.
     subprocess.run([sys.executable, "-m", "tasks.engines.warm_up"], cwd=REPOSITORY, check=True, stdout=sys.stderr)
@@ -47,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if measurements and (options.write or not options.case):
         _write(measurements, cold_start())
     if not options.case:
+        measure_and_write(EVERY_SURVEY, keep=True)
         large_file.write([large_file.ROWS], keep=True)
         _write_orchestration(measure_orchestration())
     return 1 if failed else 0
@@ -104,13 +111,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--orchestration", action="store_true", help="only what Prefect costs; goes to BENCHMARKS.md, too"
     )
+    parser.add_argument(
+        "--survey",
+        nargs="*",
+        choices=list(WHOLE),
+        help="only whole surveys: test orbits chosen, all tasks, merged; without a name those of BENCHMARKS.md",
+    )
     parser.add_argument("--case", action="append", choices=list(CASES), help="only this survey; may be repeated")
     parser.add_argument("--seed", action="append", type=int, help="of the survey (default 1); may be repeated")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--stage", choices=STAGES, default=STAGES[-1], help="the last stage to run")
     parser.add_argument("--repeat", type=int, default=2, help="report the fastest of so many runs")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
-    parser.add_argument("--write", action="store_true", help="write the results although --case was given")
+    parser.add_argument("--write", action="store_true", help="write the results although --case or a survey was given")
     return parser
 
 

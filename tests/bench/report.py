@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.engines.interface import STAGES
 
-ENGINE, ORCHESTRATION, LARGE_FILE = "measured", "orchestration", "large file"
+ENGINE, ORCHESTRATION, LARGE_FILE, WHOLE_SURVEYS = "measured", "orchestration", "large file", "whole surveys"
 """Sections of BENCHMARKS.md that are written here, by the names in their markers."""
 PACKAGES = ("adam-core", "adam-assist", "numpy", "numba", "scipy", "pyarrow")
 

@@ -104,7 +104,7 @@ def generate_survey(case: Case, seed: int) -> BenchSurvey:
     ids = [f"object_{number:05d}" for number in range(len(states))]
     sky = sky_of(orbits_from_states([*ids, "zz_test_orbit"], np.vstack([states, test_state]), epoch), exposures)
 
-    objects = type(sky)(ids, sky.direction[:-1])
+    objects = type(sky)(ids, sky.direction[:-1], sky.distance[:-1])
     true = observed(objects, exposures, efficiency=case.efficiency, rng=rng)
     if case.one_per_night:
         true = _one_per_night(true, nights, rng)

@@ -53,6 +53,8 @@ class Sky:
 
     object_ids: list[str]
     direction: Vectors
+    #: Distances from the observer, au, shape (o, e).
+    distance: Vectors
 
 
 @cache
@@ -98,12 +100,14 @@ def sky_of(orbits: Orbits, exposures: Exposures) -> Sky:
     ids = orbits.orbit_id.to_pylist()
     ephemeris = assist().generate_ephemeris(orbits, exposures.observers(), predict_magnitudes=False)
     shape = (len(ids), len(exposures.mjd_utc))
-    lon = ephemeris.coordinates.lon.to_numpy(zero_copy_only=False).reshape(shape)
-    lat = ephemeris.coordinates.lat.to_numpy(zero_copy_only=False).reshape(shape)
+    rho, lon, lat = (
+        getattr(ephemeris.coordinates, name).to_numpy(zero_copy_only=False).reshape(shape)
+        for name in ("rho", "lon", "lat")
+    )
     seen = np.asarray(ephemeris.orbit_id.to_pylist()).reshape(shape)[:, 0]
     order = {name: number for number, name in enumerate(seen)}
     rows = [order[name] for name in ids]
-    return Sky(ids, unit_from_radec(lon[rows], lat[rows]))
+    return Sky(ids, unit_from_radec(lon[rows], lat[rows]), rho[rows])
 
 
 def unit_from_radec(ra_deg: Vectors, dec_deg: Vectors) -> Vectors:
@@ -153,13 +157,18 @@ def observed(sky: Sky, exposures: Exposures, *, efficiency: float, rng: np.rando
 def tables_from_detections(
     detections: pd.DataFrame, exposures: Exposures, *, noise_arcsec: float, rng: np.random.Generator
 ) -> tuple[pa.Table, pa.Table]:
-    """Add noise and ids: (`tables.OBSERVATIONS` in order of time, truth obs_id -> object_id)."""
+    """Add noise and ids: (`tables.OBSERVATIONS` in order of time, truth obs_id -> object_id).
+
+    Columns `mag` and `noise_arcsec` say of each detection what is otherwise drawn, or the same for all.
+    """
     detections = detections.iloc[rng.permutation(len(detections))].sort_values("exposure", kind="stable")
     exposure = detections["exposure"].to_numpy()
-    unit = scattered(detections[["x", "y", "z"]].to_numpy(), rng.normal(0, noise_arcsec / 3600, (len(detections), 2)))
+    sigma = np.full(len(detections), noise_arcsec) / 3600
+    if "noise_arcsec" in detections:
+        sigma = detections["noise_arcsec"].to_numpy() / 3600
+    unit = scattered(detections[["x", "y", "z"]].to_numpy(), sigma[:, None] * rng.standard_normal((len(detections), 2)))
     ra, dec = radec_from_unit(unit)
     ids = [f"d{number:07d}" for number in range(len(detections))]
-    sigma = np.full(len(ids), noise_arcsec / 3600)
     observations = pa.table(
         {
             "obs_id": ids,
@@ -169,7 +178,7 @@ def tables_from_detections(
             "RA_sigma_deg": sigma,
             "Dec_sigma_deg": sigma,
             "observatory_code": exposures.observatory_code[exposure].tolist(),
-            "mag": rng.uniform(18.0, 24.0, len(ids)),
+            "mag": detections["mag"].to_numpy() if "mag" in detections else rng.uniform(18.0, 24.0, len(ids)),
             "mag_sigma": np.full(len(ids), 0.1),
             "filter": ["r"] * len(ids),
             "exposure_id": [f"e{number:05d}" for number in exposure],
