@@ -18,6 +18,7 @@ from tasks.inputs.observations_file import read_detections
 from tasks.inputs.readers.ades_psv import PsvSource
 from tests.support.ades_schema import schema_faults
 from tests.support.ades_survey import ades_survey
+from tests.support.documents import blocks_of, commands_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "docs/worked-example.md").read_text()
@@ -49,6 +50,23 @@ def run(tmp_path_factory):
     assert ended.returncode == 0, ended.stderr
     assert "Warning" not in ended.stderr
     return json.loads(ended.stdout), folder / "example", folder / "survey.psv", truth
+
+
+def test_what_the_page_does_next_works_as_it_stands(run):
+    """Its Python, and its check of the submission in an environment with iau-ades: that of these tests."""
+    _, output, *_ = run
+    checks = [command for command in commands_of(ROOT / "docs/worked-example.md") if "-m ades." in command]
+    python = blocks_of(ROOT / "docs/worked-example.md", "python")
+    lines = [[sys.executable, *command.split()[1:]] for command in checks]
+
+    printed = [
+        subprocess.run(line, cwd=output.parent, capture_output=True, text=True, check=True, timeout=120).stdout
+        for line in [*lines, *([sys.executable, "-c", block] for block in python)]
+    ]
+
+    assert len(lines) == 2
+    assert "submit is OK" in printed[1]
+    assert "quality_flags" in printed[2]
 
 
 def table(path):

@@ -206,7 +206,8 @@ def _thinned(
     faintest = footprint.limit_mag.max() - magnitudes_at_zero(sizes, there, footprint)
     promise = weight[rows] * sizes.number_brighter(faintest) * longitudes.near_fields(there.direction)
     total = promise.sum()
-    share = (1.0 - AT_RANDOM) * (promise / total if total > 0.0 else 0.0) + AT_RANDOM / len(rows)
+    # Where none of the batch is bright enough in a field, they are chosen at random.
+    share = (1.0 - AT_RANDOM) * promise / (total if total > 0.0 else 1.0) + AT_RANDOM / len(rows)
     chance = np.minimum(FOLLOWED * share, 1.0)
     taken = np.flatnonzero(rng.uniform(size=len(rows)) < chance)
     return rows[taken], weight[rows[taken]] / chance[taken]

@@ -120,6 +120,12 @@ def test_a_shallow_survey_expects_fewer_and_of_the_distant_hardly_any(footprint)
     assert 100.0 * shallow.expected[1] < deep.expected[1]
 
 
+def test_a_survey_that_sees_none_of_a_group_expects_none(footprint):
+    window = window_of_model(with_limit(footprint, -5.0), ("hilda", "tno"), settings=SETTINGS, wanted=40, seed=(1,))
+
+    assert list(window.expected) == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
 def test_every_object_is_bright_enough_in_enough_pointings(footprint):
     window = window_of_model(with_limit(footprint, 20.0), tuple(GROUPS), settings=SETTINGS, wanted=40, seed=(2,))
 
