@@ -106,15 +106,18 @@ def test_a_test_orbit_at_a_wrong_distance_still_finds_them(truth, factor):
 
 def test_gauss_method_finds_what_no_distance_does_and_says_which_detections_it_took(truth, monkeypatch):
     clusters = list(truth.findable.values())
-    # 40 au and no other distances: only Gauss's method knows that they are at 3.
+    # 40 au, no other distances and few steps: only Gauss's method begins near 3 au, where they are.
     monkeypatch.setattr("tasks.engines.builtin.initial_orbit_determination.OTHER_DISTANCES", ())
     far_away = farther(truth, 15.0)
+    few_steps = InitialOrbitDeterminationSettings(max_iterations=3)
 
-    orbits, members, counts = run(truth, clusters, test_orbit=far_away)
+    orbits, members, counts = run(
+        truth, clusters, EngineSettings(initial_orbit_determination=few_steps), test_orbit=far_away
+    )
     without, _, _ = run(
         truth,
         clusters,
-        EngineSettings(initial_orbit_determination=InitialOrbitDeterminationSettings(fallback=False)),
+        EngineSettings(initial_orbit_determination=replace(few_steps, fallback=False)),
         far_away,
     )
 

@@ -1,6 +1,6 @@
 """The version of the built-in engine."""
 
-VERSION = "8"
+VERSION = "9"
 """Changes whenever the same input may give other tables."""
 
 SOFTWARE = f"thor-taskqueue builtin {VERSION}"

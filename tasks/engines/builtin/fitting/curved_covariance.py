@@ -12,18 +12,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.engines.builtin.fitting.differential_correction import (
+    Arc,
+    evaluate,
+    is_plausible,
+    new_equations,
+    point_at,
+    set_up,
+)
 from tasks.engines.builtin.fitting.fitted_orbits import AddedMotion, FittedOrbits
-from tasks.engines.builtin.fitting.least_squares import Shifts, evaluate, is_plausible
-from tasks.engines.builtin.fitting.normal_equations import accumulate, copy_values, factorize, solve
-from tasks.engines.builtin.fitting.velocity_prior import add_prior, prior_chi2
+from tasks.engines.builtin.fitting.normal_equations import copy_values, factorize, solve
+from tasks.engines.builtin.fitting.velocity_prior import prior_chi2
 from tasks.engines.builtin.kernels import kernel
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
-Astrometry = tuple[FloatArray, Shifts, BoolArray, FloatArray]
-"""Of one orbit: rows, shifts, which detections are in use, and light times."""
 
 STRAIGHT = 0.02
 """Where one sigma along the tangent raises chi^2 by 1 within this, on both sides, the tangent will do."""
@@ -86,29 +90,21 @@ def _follow_each(
     for i in range(known.size):
         k = known[i]
         a, b = first[k], first[k + 1]
-        own_shifts = (shifts.values[a:b], shifts.slopes[a:b], shifts.origins[k])
-        astrometry = (rows[a:b], own_shifts, used[a:b], light_time[a:b].copy())
+        arc = Arc(rows[a:b], shifts.values[a:b], shifts.slopes[a:b], shifts.origins[k], epochs[k], used[a:b])
+        delays = light_time[a:b].copy()
         total = chi2[k] + prior_chi2(states[k])
-        if _is_straight(astrometry, epochs[k], states[k], total, tangents[i]):
+        if _is_straight(arc, delays, states[k], total, tangents[i]):
             continue
-        _second_moment(astrometry, epochs[k], states[k], total, scale[i], weakest[i], tangents[i], covariance[k])
+        _second_moment(arc, delays, states[k], total, scale[i], weakest[i], tangents[i], covariance[k])
 
 
 @kernel
-def _is_straight(
-    astrometry: Astrometry,
-    epoch: float,
-    state: FloatArray,
-    chi2: float,
-    tangent: FloatArray,
-) -> bool:
-    rows, shifts, used, light_time = astrometry
-    residuals, partials = np.empty((rows.shape[0], 2)), np.empty((rows.shape[0], 2, 6))
-    point = np.empty(6)
+def _is_straight(arc: Arc, light_time: FloatArray, state: FloatArray, chi2: float, tangent: FloatArray) -> bool:
+    point = point_at(np.empty(6), light_time)
     for side in (1.0, -1.0):
         for axis in range(6):
-            point[axis] = state[axis] + side * tangent[axis]
-        raised = evaluate(rows, shifts, epoch, point, residuals, partials, used, light_time) + prior_chi2(point)
+            point.state[axis] = state[axis] + side * tangent[axis]
+        raised = evaluate(arc, point) + prior_chi2(point.state)
         if not abs(raised - chi2 - 1.0) < STRAIGHT:
             return False
     return True
@@ -116,8 +112,8 @@ def _is_straight(
 
 @kernel
 def _second_moment(
-    astrometry: Astrometry,
-    epoch: float,
+    arc: Arc,
+    light_time: FloatArray,
     state: FloatArray,
     chi2: float,
     scale: FloatArray,
@@ -138,7 +134,7 @@ def _second_moment(
             reached += step
             for axis in range(6):
                 point[axis] += side * step * tangent[axis]
-            raised = _correct_across(astrometry, epoch, scale, weakest, point) - chi2
+            raised = _correct_across(arc, light_time, scale, weakest, point) - chi2
             if not math.isfinite(raised):
                 # The curve was lost: from here on the tangent must do.
                 raised = reached * reached
@@ -163,37 +159,30 @@ def _add_square(point: FloatArray, state: FloatArray, weight: float, moment: Flo
 
 @kernel
 def _correct_across(
-    astrometry: Astrometry,
-    epoch: float,
-    scale: FloatArray,
-    weakest: FloatArray,
-    point: FloatArray,
+    arc: Arc, light_time: FloatArray, scale: FloatArray, weakest: FloatArray, state: FloatArray
 ) -> float:
-    """Move a point to the least chi^2 of all with its place along the weakest direction; return chi^2, inf: none."""
-    rows, shifts, used, light_time = astrometry
-    residuals, partials = np.empty((rows.shape[0], 2)), np.empty((rows.shape[0], 2, 6))
-    normal, lower = np.empty((6, 6)), np.zeros((6, 6))
-    gradient, ones, step = np.empty(6), np.empty(6), np.empty(6)
-    chi2 = math.inf
+    """Move a state to the least chi^2 of all with its place along the weakest direction; return chi^2, inf: none."""
+    point = point_at(state, light_time)
+    equations = new_equations(np.empty((6, 6)))
+    ones, step = np.empty(6), np.empty(6)
     for _ in range(_CORRECTIONS):
-        if not is_plausible(point):
+        if not is_plausible(state):
             return math.inf
-        chi2 = evaluate(rows, shifts, epoch, point, residuals, partials, used, light_time) + prior_chi2(point)
+        chi2 = evaluate(arc, point) + prior_chi2(state)
         if not math.isfinite(chi2):
             return math.inf
-        accumulate(residuals, partials, used, normal, gradient)
-        add_prior(point, normal, gradient)
-        _hold(normal, gradient, scale, weakest)
-        if not factorize(normal, 0.0, lower, ones):
+        set_up(arc, point, equations)
+        _hold(equations.normal, equations.gradient, scale, weakest)
+        if not factorize(equations.normal, 0.0, equations.lower, ones):
             return math.inf
-        solve(lower, ones, gradient, step)
+        solve(equations.lower, ones, equations.gradient, step)
         gain = 0.0
         for axis in range(6):
-            gain += step[axis] * gradient[axis]
+            gain += step[axis] * equations.gradient[axis]
         if gain < 1e-3:
             return chi2
         for axis in range(6):
-            point[axis] += scale[axis] * step[axis]
+            state[axis] += scale[axis] * step[axis]
     return math.inf
 
 

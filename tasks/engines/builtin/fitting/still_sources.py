@@ -18,8 +18,8 @@ from tasks.engines.builtin.fitting.astrometry import (
     WEIGHT_NORTH,
     astrometry_rows,
 )
+from tasks.engines.builtin.fitting.differential_correction import FARTHEST_FROM_SUN
 from tasks.engines.builtin.fitting.fitted_orbits import FittedOrbits
-from tasks.engines.builtin.fitting.least_squares import FARTHEST_FROM_SUN
 from tasks.engines.builtin.fitting.members import Members
 from tasks.engines.builtin.kernels import kernel
 from tasks.engines.builtin.survey import PreparedSurvey
