@@ -46,7 +46,12 @@ def test_every_column_of_known_observations_is_explained():
 
 
 def test_every_column_of_the_truth_is_explained():
-    assert named_in("truth_objects, truth_orbits") == {*OBJECTS.names, "median_mag", *ORBITS.names}
+    assert named_in("truth_objects, truth_orbits") == {
+        *OBJECTS.names,
+        "median_mag",
+        "motion_deg_per_day",
+        *ORBITS.names,
+    }
 
 
 def test_the_worked_example_sets_every_key_that_ades_needs():

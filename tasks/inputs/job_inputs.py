@@ -22,6 +22,7 @@ from tasks.inputs.known_observations import LeftOut, without_known
 from tasks.inputs.observations_file import observations_from_csv
 from tasks.inputs.orbits_file import read_orbits
 from tasks.records.ids import TaskId, task_ids_from_orbit_ids
+from tasks.records.manifest import ExpectedGroup
 
 if TYPE_CHECKING:
     from tasks.engines.demo import DemoProblem
@@ -68,6 +69,8 @@ class JobInputs:
     engine_version: str
     #: What was left out of the observations, filled in or chosen, in words.
     notes: tuple[str, ...] = ()
+    #: What the test orbits were chosen for; empty: somebody brought them.
+    expected: tuple[ExpectedGroup, ...] = ()
     #: known_observations.csv: what was left out because it is of known objects; None: nobody asked for it.
     known_csv: bytes | None = None
     #: The truth, when this is the demo.
@@ -109,8 +112,9 @@ def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> 
         config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, claims=claims))
     observations = canonical_from_file(files.observations, config.observations_format)
     notes = observations.notes
+    expected: tuple[ExpectedGroup, ...] = ()
     if files.orbits == AUTO:
-        orbits, note = _chosen_orbits(observations, config.settings, files)
+        orbits, note, expected = _chosen_orbits(observations, config.settings, files)
         notes = (*notes, note)
     else:
         orbits = read_orbits(files.orbits)
@@ -119,7 +123,7 @@ def _read_unchanged(files: InputFiles, _stamps: tuple[tuple[int, int], ...]) -> 
         left = _without_known(observations, read_catalogue(files.leave_out), config.settings, files)
         observations, notes, known_csv = canonical_from_table(left.rest), (*notes, left.note), left.known_csv
     inputs = _job_inputs(observations, orbits, config.settings)
-    return dataclasses.replace(_with_ades(inputs, config), notes=notes, known_csv=known_csv)
+    return dataclasses.replace(_with_ades(inputs, config), notes=notes, expected=expected, known_csv=known_csv)
 
 
 def _without_known(
@@ -132,8 +136,8 @@ def _without_known(
 
 def _chosen_orbits(
     observations: CanonicalObservations, settings: EngineSettings, files: InputFiles
-) -> tuple[pa.Table, str]:
-    """Choose the test orbits, and say what they cover.
+) -> tuple[pa.Table, str, tuple[ExpectedGroup, ...]]:
+    """Choose the test orbits, and say what they cover, in words and of each group.
 
     From observations and settings alone, so that an interrupted job gets the same again.
     """
@@ -148,7 +152,10 @@ def _chosen_orbits(
     chosen = choose_for_observations(table, settings=settings, selection=selection, name=name)
     covered = f"{chosen.coverage:.1%}"
     told = f"Chose test orbits ({len(chosen.orbits)}); expected coverage {covered} of objects in the field."
-    return chosen.table, " ".join((told, *chosen.notes))
+    groups = [
+        ExpectedGroup(group=each.group, objects=round(each.expected, 2), coverage=each.share) for each in chosen.groups
+    ]
+    return chosen.table, " ".join((told, *chosen.notes)), tuple(groups)
 
 
 def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: EngineSettings) -> JobInputs:

@@ -105,6 +105,7 @@ class Submission:
             prefect_parent_run_id=self.shown.parent_run_id,
             instrumentation=self.shown.instrumentation,
             notes=self.inputs.notes,
+            expected=self.inputs.expected,
         )
         try:
             self.bucket.write(self.layout.manifest, manifest.to_bytes(), if_generation=MUST_NOT_EXIST)

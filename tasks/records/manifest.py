@@ -9,6 +9,19 @@ from tasks.records.ids import JobId, TaskId
 from tasks.records.message import require_safe_id
 
 
+class ExpectedGroup(BaseModel):
+    """What chosen test orbits were expected to find of one group of objects."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    #: Name of the group, as `flows.orbits` has it.
+    group: str
+    #: Objects of it that the survey could find, by the model's numbers.
+    objects: float
+    #: Share of them in reach of the test orbits, 0 to 1; None: none is in the field.
+    coverage: float | None
+
+
 class Manifest(BaseModel):
     """What a job is: its tasks and the test orbit of each, and which inputs and engine it was made with.
 
@@ -34,6 +47,8 @@ class Manifest(BaseModel):
     instrumentation: str | None = None
     #: What was left out of a person's observations or filled in on the way to `observations.csv`, in words.
     notes: tuple[str, ...] = ()
+    #: What the test orbits were chosen for; empty: somebody brought them.
+    expected: tuple[ExpectedGroup, ...] = ()
 
     @model_validator(mode="after")
     def _ids_are_parallel(self) -> Self:

@@ -28,7 +28,10 @@ ASKED = pa.schema([field.with_nullable(True) for field in (*OBSERVATIONS, OBJECT
 """Columns of a detection that was asked for; all null when the job has no such detection."""
 
 TRUTH = pa.schema(
-    [ASKED.field(name) for name in ("obs_id", "mjd_utc", "observatory_code", "night_id", "mag", "object_id")]
+    [
+        ASKED.field(name)
+        for name in ("obs_id", "mjd_utc", "RA_deg", "Dec_deg", "observatory_code", "night_id", "mag", "object_id")
+    ]
 )
 
 NO_FILTER = "no filter"

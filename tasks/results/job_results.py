@@ -1,6 +1,6 @@
 """What a client has at the end, in one directory: outputs of each task, merged tables, pictures and a report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,13 @@ from tasks.records.manifest import Manifest
 from tasks.results.adam_core_tables import adam_core_members, adam_core_orbits
 from tasks.results.ades_file import AdesFiles, ades_files
 from tasks.results.completeness import FILES as JUDGED_FILES
-from tasks.results.completeness import Completeness, Figures, completeness_of
+from tasks.results.completeness import Completeness, Figures, completeness_of, share_text
+from tasks.results.found_by import (
+    ShareOfOrbit,
+    expected_coverage,
+    picture_of_test_orbits,
+    shares_of_test_orbits,
+)
 from tasks.results.job_detections import JobDetections, detections_from_csv, download_observations
 from tasks.results.known_of_job import KNOWN_FILE, KNOWN_FILES, known_of_job, totals_of_known
 from tasks.results.merge_results import MEMBERS_FILE, ORBITS_FILE, MergedResults, merge_results
@@ -129,7 +135,8 @@ def collect_results(
     _write_known(known.observations, output)
     for name, table in judged.tables.items():
         write_whole(output / f"{name}.csv", csv_from_table(table))
-    pictures = _drawn(merged, detections, judged, output)
+    shares = shares_of_test_orbits(merged.orbits, manifest.orbit_ids)
+    pictures = _drawn(merged, detections, judged, shares, output)
     ades = ades_files(merged, _ades_items(config, options), job_id=manifest.job_id, observers=detections.asked)
     _write_ades(ades, output)
     others = dict.fromkeys(ades.bodies, "the objects as ADES 2022, PSV") | (JUDGED_FILES if judged.tables else {})
@@ -141,7 +148,9 @@ def collect_results(
         merged=merged,
         detections=detections,
         pictures=pictures,
-        totals=judged.totals | totals_of_known(known.observations),
+        judged=judged,
+        shares=shares,
+        totals=judged.totals | _expected_totals(manifest) | totals_of_known(known.observations),
         files=files_beside(output, FILES | others),
         notes=(*manifest.notes, *ades.notes),
     )
@@ -149,12 +158,24 @@ def collect_results(
     return JobResults(output, tasks, merged, pictures, ades, judged.figures)
 
 
-def _drawn(merged: MergedResults, detections: JobDetections, judged: Completeness, output: Path) -> list[Picture]:
+def _expected_totals(manifest: Manifest) -> dict[str, str]:
+    coverage = expected_coverage(manifest.expected)
+    return {} if coverage is None else {"expected coverage": share_text(coverage)}
+
+
+def _drawn(
+    merged: MergedResults,
+    detections: JobDetections,
+    judged: Completeness,
+    shares: Sequence[ShareOfOrbit],
+    output: Path,
+) -> list[Picture]:
     sky = picture_of_sky(detections, merged.members)
     pictures = [
         *([sky] if sky else []),
         *pictures_of_orbits(merged.orbits),
         *judged.pictures,
+        *picture_of_test_orbits(shares),
         *pictures_of_fits(merged.orbits, merged.members),
     ]
     for each in pictures:

@@ -18,6 +18,7 @@ from tasks.results.plots import (
     SKY_BLUE,
     VERMILION,
     FloatArray,
+    IntArray,
     Picture,
     floats,
     picture,
@@ -50,6 +51,9 @@ LONG_ARCS_DAYS = 1.0
 MARGIN = 1.06
 """Of the axis of semi-major axes beyond the first and last orbit."""
 
+FITTED = 6
+"""Parameters of a fit: a state."""
+
 SHOWN_PART = 0.995
 """Histograms end where this part of the values is inside; the caption says how many lie beyond."""
 
@@ -60,10 +64,11 @@ def pictures_of_orbits(orbits: pa.Table) -> list[Picture]:
     if len(bound) == 0:
         return []
     of_all = (
-        f"{len(bound)} bound of {counted(len(orbits), 'recovered orbit')}; dotted: mean-motion resonances with Jupiter."
+        f"{len(bound)} bound of {counted(len(orbits), 'recovered orbit')}; dotted: mean-motion resonances with Jupiter "
+        f"({', '.join(RESONANCES)})."
     )
     if len(bound) <= MOST_WITH_SIGMAS:
-        of_all += " Bars: 1 sigma."
+        of_all += " Bars: 1 sigma, left out of orbits with the flag loose_orbit."
     return [
         _elements(bound, "e", "Eccentricity", "a_e", of_all),
         _elements(bound, "i", "Inclination to the ecliptic [deg]", "a_i", of_all),
@@ -77,16 +82,17 @@ def pictures_of_fits(orbits: pa.Table, members: pa.Table) -> list[Picture]:
         return []
     residuals = {"RA cos(Dec)": floats(used, "residual_ra_arcsec"), "Dec": floats(used, "residual_dec_arcsec")}
     chi2 = floats(used, "chi2")
+    left_by_fit = variance_left(used["orbit_index"].to_numpy().astype(np.int64))
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         _residuals(left, residuals)
-        _normalised(right, chi2)
+        _normalised(right, chi2, left_by_fit)
 
     caption = (
         f"Observed minus predicted of {len(used)} detections in use ({len(members) - len(used)} rejected ones are "
         f"left out): {_words(residuals)}. Right: chi^2 of each detection, and what Gaussian errors of the given size "
-        "make one expect."
+        f"make one expect of orbits that were fitted to them ({FITTED} parameters each; dotted: of true orbits)."
     )
     return [
         picture("residuals", "Residuals", caption, draw, height=3.4),
@@ -111,10 +117,15 @@ def _draw_elements(axes: Axes, orbits: pa.Table, element: str) -> None:
     a, y = floats(orbits, "a"), floats(orbits, element)
     many = len(orbits) > MOST_WITH_SIGMAS
     if not many:
-        a_sigma, y_sigma = (np.nan_to_num(floats(orbits, f"{name}_sigma")) for name in ("a", element))
+        # Those of loose orbits would cross the whole picture.
+        loose = np.array(["loose_orbit" in flags for flags in orbits["quality_flags"].to_pylist()], dtype=bool)
+        a_sigma, y_sigma = (
+            np.where(loose, 0.0, np.nan_to_num(floats(orbits, f"{name}_sigma"))) for name in ("a", element)
+        )
         axes.errorbar(a, y, yerr=y_sigma, xerr=a_sigma, fmt="none", ecolor=SKY_BLUE, elinewidth=0.8)
     _draw_kinds(axes, orbits, a, y, many=many)
-    if a.max() > WIDEST_LINEAR_AU:
+    logarithmic = bool(a.max() > WIDEST_LINEAR_AU)
+    if logarithmic:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
@@ -132,7 +143,8 @@ def _draw_elements(axes: Axes, orbits: pa.Table, element: str) -> None:
                 "va": "top",
                 "ha": "right",
             }
-            axes.text(place, axes.get_ylim()[1], f"{name} ", **label)
+            if not logarithmic:  # there they are too close for words
+                axes.text(place, axes.get_ylim()[1], f"{name} ", **label)
 
 
 def _draw_kinds(axes: Axes, orbits: pa.Table, a: FloatArray, y: FloatArray, *, many: bool) -> None:
@@ -161,13 +173,36 @@ def _residuals(axes: Axes, residuals: dict[str, FloatArray]) -> None:
     axes.legend(frameon=False, loc="upper left")
 
 
-def _normalised(axes: Axes, chi2: FloatArray) -> None:
-    """Chi^2 with two degrees of freedom falls as exp(-chi^2 / 2): a straight line."""
+def variance_left(orbit_of_detection: IntArray) -> FloatArray:
+    """Return the part of a detection's variance that a fit leaves in its residual, on average over its orbit's.
+
+    The fit takes as much of chi^2 as it has parameters: 2 n - 6 of the 2 n of n detections are left. How much of it
+    each detection gives depends on where in the arc it lies; the average is used for all of an orbit.
+    """
+    number = np.bincount(orbit_of_detection)[orbit_of_detection]
+    return np.maximum(1.0 - FITTED / (2.0 * number), 0.0)
+
+
+def expected_in_bins(edges: FloatArray, variance: FloatArray) -> FloatArray:
+    """Return how many detections one expects in each bin of chi^2, for two Gaussian residuals of these variances each.
+
+    Chi^2 with two degrees of freedom is beyond x with probability exp(-x / 2). Many orbits have as many detections.
+    """
+    values, counts = np.unique(variance[variance > 0.0], return_counts=True)
+    beyond = counts @ np.exp(-edges[None, :] / (2.0 * values[:, None])) if len(values) else np.zeros(len(edges))
+    inside: FloatArray = -np.diff(beyond)
+    return inside
+
+
+def _normalised(axes: Axes, chi2: FloatArray, variance: FloatArray) -> None:
+    """Draw chi^2 of the detections: of true orbits it falls as exp(-chi^2 / 2), of fitted ones faster."""
     reach = max(float(np.quantile(chi2, SHOWN_PART)), 10.0)
     bins = np.linspace(0.0, reach, _bins_for(len(chi2)) + 1)
     axes.hist(chi2, bins=bins.tolist(), histtype="stepfilled", color=SKY_BLUE, label="detections")
-    expected = len(chi2) * (np.exp(-bins[:-1] / 2.0) - np.exp(-bins[1:] / 2.0))
-    axes.stairs(expected, bins, color=VERMILION, linewidth=1.3, linestyle="--", baseline=None, label="expected")
+    curves = (("expected", variance, "--", 1.3), ("of true orbits", np.ones(len(chi2)), ":", 0.9))
+    for label, each, line, width in curves:
+        expected = expected_in_bins(bins, each)
+        axes.stairs(expected, bins, color=VERMILION, linewidth=width, linestyle=line, baseline=None, label=label)
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.5)
     axes.set_xlabel(r"$\chi^2$ of a detection (2 degrees of freedom)")

@@ -50,6 +50,7 @@ SMALL_DPI = 130
 """For a page that people look at on a screen: Prefect keeps what is below 200 kB."""
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ This module gathers what the page tells; how it looks is in `report.html.j2`, be
 import base64
 import importlib.metadata
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ from tasks.jobs.collect import CollectedTask
 from tasks.jobs.finish import ERROR_MESSAGE
 from tasks.records.manifest import Manifest
 from tasks.records.status import Status
+from tasks.results.completeness import Completeness
+from tasks.results.found_by import ShareOfOrbit, expected_kinds
 from tasks.results.job_detections import JobDetections
 from tasks.results.merge_results import MergedResults
 from tasks.results.plots import Picture
@@ -68,6 +71,10 @@ class ReportMatter:
     merged: MergedResults
     detections: JobDetections
     pictures: Sequence[Picture]
+    #: Completeness by bins, where the truth is known.
+    judged: Completeness
+    #: What each test orbit found, in the order of the job.
+    shares: Sequence[ShareOfOrbit]
     #: Other totals, such as completeness: heading -> value.
     totals: Mapping[str, str]
     #: Files of results beside the page, with what each is.
@@ -87,6 +94,9 @@ def report_page(matter: ReportMatter) -> bytes:
         "orbits": rows,
         "n_orbits": len(matter.merged.orbits),
         "orbits_key": _key(matter.merged.orbits),
+        "flags": _flag_counts(matter.merged.orbits),
+        "kinds": expected_kinds(matter.manifest.expected, matter.merged.orbits),
+        "share_of": {share.orbit_id: share for share in matter.shares},
         "versions": _versions(matter),
     }
     helpers = {
@@ -149,12 +159,17 @@ def _orbit_table(orbits: pa.Table) -> tuple[list[Cell], list[list[Cell]]]:
 
 
 def _key(orbits: pa.Table) -> list[str]:
-    """Say what the classes and flags mean that these orbits have."""
+    """Say what the classes mean that these orbits have."""
     classes = set(_distinct(orbits, "orbit_class"))
-    flags = {flag for text in _distinct(orbits, "quality_flags") for flag in text.split(";")}
-    meanings = {**{name: CLASSES[name] for name in CLASSES if name in classes},
-                **{name: FLAGS[name] for name in FLAGS if name in flags}}  # fmt: skip
-    return [f"{name}: {meaning}" for name, meaning in meanings.items()]
+    return [f"{name}: {meaning}" for name, meaning in CLASSES.items() if name in classes]
+
+
+def _flag_counts(orbits: pa.Table) -> list[tuple[str, int, str]]:
+    """Return each flag with the number of orbits that have it, and what it says; those without any first."""
+    of_orbit = [text.split(";") if text else [] for text in orbits["quality_flags"].to_pylist()]
+    counts = Counter(flag for flags in of_orbit for flag in flags)
+    rows = [(flag, counts[flag], meaning) for flag, meaning in FLAGS.items() if counts[flag]]
+    return [("none", sum(not flags for flags in of_orbit), "nothing speaks against the orbit"), *rows]
 
 
 def _number(value: object, form: str) -> str:

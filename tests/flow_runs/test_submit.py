@@ -13,6 +13,7 @@ from flows import submit
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
 from tasks.inputs.csv_text import csv_from_table
+from tasks.jobs.manifest_file import read_manifest
 from tasks.operations.find_jobs import find_jobs
 from tasks.records.ids import JobId
 from tests.bench.cases import CASES
@@ -180,6 +181,9 @@ def test_test_orbits_are_chosen_and_an_interrupted_job_gets_the_same_again(place
     (tmp_path / "observations.csv").touch()  # so that it is read, and chosen for, anew
     assert run(*files, *place.options, "--job-id", "J1", "--no-wait") == 0
     assert states_of(place.bucket, layout) == chosen
+    expected = {group.group: group for group in read_manifest(place.bucket, layout).expected}
+    assert expected["main_belt"].objects > 10 * expected["neo"].objects
+    assert 0.5 < expected["main_belt"].coverage <= 1.0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tasks.engines.settings import EngineSettings
 from tasks.inputs.csv_text import csv_from_table
-from tasks.results.completeness import binned_fractions, completeness_of, wilson_interval
+from tasks.results.completeness import binned, binned_fractions, completeness_of, wilson_interval
 from tasks.results.job_detections import detections_from_csv
 from tests.support.recovered import OBJECTS, merged_demo
 
@@ -52,6 +52,54 @@ def test_magnitudes_are_the_medians_of_the_objects():
     assert dict(zip(objects["object_id"], objects["median_mag"], strict=True)) == pytest.approx(expected.to_dict())
 
 
+def test_motions_are_those_of_the_sky():
+    """Twice around the pole's neighbourhood: 0.1 deg of Dec in two days, and 10 deg of RA where a degree is 1/10."""
+    north = 90.0 - np.degrees(np.arcsin(0.1))
+    observations = pa.table(
+        {
+            "obs_id": ["a", "b", "c", "d", "e"],
+            "mjd_utc": [60000.0, 60002.0, 60003.0, 60004.0, 60005.0],
+            "RA_deg": [10.0, 10.0, 359.5, 0.5, 20.0],
+            "Dec_deg": [0.0, 0.1, north, north, 5.0],
+            "observatory_code": ["X05"] * 5,
+            "object_id": ["south", "south", "pole", "pole", "once"],
+        }
+    )
+    members = pa.table({"orbit_id": ["r"], "obs_id": ["a"]})
+
+    objects = judged(members, observations).tables["truth_objects"].to_pydict()
+
+    motions = dict(zip(objects["object_id"], objects["motion_deg_per_day"], strict=True))
+    assert motions == {"south": pytest.approx(0.05), "pole": pytest.approx(0.1, rel=1e-3), "once": None}
+
+
+def test_findable_and_found_are_counted_by_motion_nights_and_magnitude():
+    merged, observations = merged_demo()
+
+    by = judged(merged.members, observations).by
+
+    assert list(by) == ["motion [deg/d]", "nights", "magnitude"]
+    assert all(sum(findable for _, findable, _ in rows) == len(OBJECTS) for rows in by.values())
+    assert all(found == findable for rows in by.values() for _, findable, found in rows)
+
+
+def test_a_value_at_the_end_of_a_bin_is_counted_once_and_one_that_is_not_known_has_a_row():
+    findable = pa.table(
+        {
+            "recovered": [True, False, True, True],
+            "median_mag": [19.0, 19.99, 20.0, None],
+            "num_nights": [3, 7, 8, 40],
+            "motion_deg_per_day": [0.03, 0.2, 5.0, None],
+        }
+    )
+
+    by = binned(findable)
+
+    assert by["magnitude"] == [("19 to 20", 2, 1), ("20 to 21", 1, 1), ("not known", 1, 1)]
+    assert by["nights"] == [("3 or fewer", 1, 1), ("6 or 7", 1, 0), ("8 to 11", 1, 1), ("12 or more", 1, 1)]
+    assert [(found, of) for _, of, found in by["motion [deg/d]"]] == [(1, 1), (0, 1), (1, 1), (1, 1)]
+
+
 def test_without_truth_nothing_is_said():
     merged, observations = merged_demo()
     unknown = observations.set_column(
@@ -60,7 +108,7 @@ def test_without_truth_nothing_is_said():
 
     found = judged(merged.members, unknown)
 
-    assert (found.tables, found.totals, found.pictures) == ({}, {}, ())
+    assert (found.tables, found.totals, found.pictures, found.by) == ({}, {}, (), {})
 
 
 def test_wilson_interval_is_that_of_its_formula():

@@ -76,7 +76,7 @@ def test_it_loads_nothing_from_anywhere(report):
 def test_its_pictures_are_svg_of_all_kinds_and_load_nothing_either(report):
     svgs = [base64.b64decode(each.partition(",")[2]).decode() for each in page_of(report).loads]
 
-    assert len(svgs) == 6
+    assert len(svgs) == 7
     for svg in svgs:
         assert "<svg" in svg
         hrefs = [part.partition('"')[0] for part in svg.split('href="')[1:]]
@@ -104,7 +104,16 @@ def test_it_shows_orbits_tasks_settings_and_versions(report):
 
     merged, _ = merged_demo()
     assert all(orbit_id in text for orbit_id in merged.orbits["orbit_id"].to_pylist())
-    for part in ("survey-07", "1 of 2", "failed", "builtin 1.0", "numpy here", "main belt", "RMS [arcsec]"):
+    for part in (
+        "survey-07",
+        "1 of 2",
+        "failed",
+        "builtin 1.0",
+        "numpy here",
+        "main belt",
+        "RMS [arcsec]",
+        "by it alone",
+    ):
         assert part in text
 
 
@@ -127,7 +136,7 @@ def test_printed_it_loses_no_column_and_no_folded_table(report, chromium, tmp_pa
 
     title = chromium.text_of(page.as_uri(), wait_ms=1000).partition("<title>")[2].partition("</title>")[0]
 
-    assert title.split() == ["0"] * 4
+    assert title.split() == ["0"] * 8
 
 
 def test_a_second_collect_writes_the_same_page(report, tmp_path):
