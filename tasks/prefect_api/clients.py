@@ -1,6 +1,7 @@
 """Clients of a Prefect server that wait for it 2 s at most, and ask it nothing while its switch says so."""
 
 import contextlib
+import random
 import ssl
 import time
 from collections.abc import Iterator
@@ -26,9 +27,11 @@ from tasks.settings import settings_from_environment
 
 PATIENCE_SECONDS = 2.0
 """Patience with one request, with its repetitions, where THOR_PREFECT_PATIENCE_SECONDS says nothing else."""
-BUSY_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Before a request to a busy server is made again: one on SQLite answers 503 when two write at once. Prefect itself
-would pause for 2, 4 and 8 s."""
+BUSY_PAUSE_SECONDS = 0.02
+"""Before a request to a busy server is made again, and half as long again before each further one, up to"""
+LONGEST_BUSY_PAUSE_SECONDS = 0.15
+"""this: a server on SQLite answers 503 at once when two write at the same moment, and the next moment may be free.
+Prefect itself would pause for 2, 4 and 8 s."""
 
 
 def patience_seconds() -> float:
@@ -72,14 +75,16 @@ class GuardedTransport(httpx.BaseTransport):
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         until = time.monotonic() + patience_seconds()
-        for pause in BUSY_PAUSES_SECONDS:
+        longest = BUSY_PAUSE_SECONDS
+        while True:
             response = self._inner.handle_request(request)
+            pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 (so that two workers do not meet again and again)
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() + pause > until:
                 response.read()  # a server that stops in the midst of its answer has not answered
                 return response
             response.close()
             time.sleep(pause)
-        return self._inner.handle_request(request)
+            longest = min(1.5 * longest, LONGEST_BUSY_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Close the connections."""

@@ -47,7 +47,8 @@ def busy_server():
     server.server_close()
 
 
-@pytest.mark.parametrize(("refusals", "status", "is_healthy"), [(0, 201, True), (2, 201, True), (99, 503, False)])
+@pytest.mark.usefixtures("true_patience")
+@pytest.mark.parametrize(("refusals", "status", "is_healthy"), [(0, 201, True), (8, 201, True), (999, 503, False)])
 def test_a_busy_server_is_asked_again_with_the_same_body_but_not_for_ever(busy_server, refusals, status, is_healthy):
     busy_server.left = refusals
     switch = Switch("here")
@@ -57,7 +58,8 @@ def test_a_busy_server_is_asked_again_with_the_same_body_but_not_for_ever(busy_s
 
     assert answer.status_code == status
     assert set(busy_server.bodies) == {b'{"a":1}'}
-    assert len(busy_server.bodies) == min(refusals + 1, 6)
+    # Within 2 s, with pauses that grow to 0.15 s.
+    assert min(refusals + 1, 12) <= len(busy_server.bodies) <= min(refusals + 1, 40)
     assert switch.may_ask() == is_healthy
 
 
