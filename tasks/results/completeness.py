@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.ticker
 import numpy as np
@@ -213,6 +213,8 @@ def _curve(objects: pa.Table) -> tuple[Picture, ...]:
         # All three share the axis: it begins a little below the lowest bound of all.
         bottom = max(np.floor(10.0 * lowest) / 10.0, 0.0)
         figure.axes[0].set_ylim(bottom - 0.1 * (1.0 - bottom), 1.0 + 0.1 * (1.0 - bottom))
+        told = figure.axes[1].get_legend_handles_labels()
+        figure.legend(*told, loc="outside lower center", ncols=2, frameon=False)
 
     caption = (
         f"{int(found.sum())} of {len(findable)} findable objects have a pure orbit. Points: bins of about as many "
@@ -235,9 +237,10 @@ def _draw_curve(axes: Axes, values: FloatArray, found: FloatArray) -> float:
         axes.text(0.5, 0.5, "not known", transform=axes.transAxes, ha="center", va="center")
         return 1.0
     edge = np.where(found > 0, 0.975, 0.025)
-    across = axes.get_xaxis_transform()
-    axes.plot(values, edge, "|", transform=across, color=GREY, markersize=5, rasterized=len(values) > 3000)  # noqa: PLR2004
+    single: dict[str, Any] = {"color": GREY, "markersize": 5, "rasterized": len(values) > 3000}  # noqa: PLR2004
+    axes.plot(values, edge, "|", transform=axes.get_xaxis_transform(), label="single objects", **single)
     middles, share, low, high = binned_fractions(values, found)
     bars = np.clip([share - low, high - share], 0.0, None)
-    axes.errorbar(middles, share, yerr=bars, fmt="o-", color=BLUE, markersize=4, capsize=2.5, linewidth=1.2)
+    of_bins: dict[str, Any] = {"color": BLUE, "markersize": 4, "capsize": 2.5, "linewidth": 1.2}
+    axes.errorbar(middles, share, yerr=bars, fmt="o-", label="bins, with 1 sigma", **of_bins)
     return float((share - bars[0]).min())

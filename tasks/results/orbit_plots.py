@@ -108,7 +108,7 @@ def _elements(orbits: pa.Table, element: str, label: str, name: str, caption: st
         _draw_elements(axes, orbits, element)
         axes.set_xlabel("Semi-major axis [au], heliocentric, osculating")
         axes.set_ylabel(label)
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        figure.legend(frameon=False, loc="outside right upper")
 
     return picture(name, title, f"{caption} Hollow: orbits with a quality flag.", draw)
 
@@ -122,7 +122,7 @@ def _draw_elements(axes: Axes, orbits: pa.Table, element: str) -> None:
         a_sigma, y_sigma = (
             np.where(loose, 0.0, np.nan_to_num(floats(orbits, f"{name}_sigma"))) for name in ("a", element)
         )
-        axes.errorbar(a, y, yerr=y_sigma, xerr=a_sigma, fmt="none", ecolor=SKY_BLUE, elinewidth=0.8)
+        axes.errorbar(a, y, yerr=y_sigma, xerr=a_sigma, fmt="none", ecolor=SKY_BLUE, elinewidth=0.8, label="1 sigma")
     _draw_kinds(axes, orbits, a, y, many=many)
     logarithmic = bool(a.max() > WIDEST_LINEAR_AU)
     if logarithmic:
@@ -133,18 +133,19 @@ def _draw_elements(axes: Axes, orbits: pa.Table, element: str) -> None:
     low, high = a.min() / MARGIN, a.max() * MARGIN
     axes.set_xlim(low, high)
     axes.set_ylim(0.0, max(float(y.max()) * 1.1, 0.05))
-    for name, place in RESONANCES.items():
-        if low < place < high:
-            axes.axvline(place, color=VERMILION, linewidth=0.9, linestyle=":")
-            label: dict[str, Any] = {
-                "color": VERMILION,
-                "fontsize": 7.5,
-                "rotation": "vertical",
-                "va": "top",
-                "ha": "right",
-            }
-            if not logarithmic:  # there they are too close for words
-                axes.text(place, axes.get_ylim()[1], f"{name} ", **label)
+    within = {name: place for name, place in RESONANCES.items() if low < place < high}
+    for number, (name, place) in enumerate(within.items()):
+        told = "resonance with Jupiter" if number == 0 else None
+        axes.axvline(place, color=VERMILION, linewidth=0.9, linestyle=":", label=told)
+        label: dict[str, Any] = {
+            "color": VERMILION,
+            "fontsize": 7.5,
+            "rotation": "vertical",
+            "va": "top",
+            "ha": "right",
+        }
+        if not logarithmic:  # there they are too close for words
+            axes.text(place, axes.get_ylim()[1], f"{name} ", **label)
 
 
 def _draw_kinds(axes: Axes, orbits: pa.Table, a: FloatArray, y: FloatArray, *, many: bool) -> None:
@@ -160,6 +161,9 @@ def _draw_kinds(axes: Axes, orbits: pa.Table, a: FloatArray, y: FloatArray, *, m
         good, flagged = of_kind & ~is_flagged, of_kind & is_flagged
         axes.plot(a[good], y[good], marker, markeredgewidth=0, label=f"{kind} ({of_kind.sum()})", **style)
         axes.plot(a[flagged], y[flagged], marker, fillstyle="none", markeredgewidth=0.7, **style)
+    if is_flagged.any():
+        hollow: dict[str, Any] = {"fillstyle": "none", "color": GREY, "markersize": 4.0, "markeredgewidth": 0.7}
+        axes.plot([], [], "o", label="hollow: with a flag", **hollow)
 
 
 def _residuals(axes: Axes, residuals: dict[str, FloatArray]) -> None:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tasks.results.job_detections import JobDetections
 from tasks.results.plots import BLUE, GREY, VERMILION, FloatArray, Picture, floats, picture
@@ -72,8 +73,18 @@ def picture_of_sky(detections: JobDetections, members: pa.Table) -> Picture | No
         _draw(axes, drawn, tracks, centre, project=mollweide if whole_sky else _flat)
         if not whole_sky:
             _name_field(axes, everything, centre)
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
 
     return picture("sky", "Detections and recovered tracks", caption, draw, height=4.2 if whole_sky else 5.0)
+
+
+def _legend() -> list[Line2D]:
+    """Return what the marks mean, large enough to be seen."""
+    return [
+        Line2D([], [], marker="o", linestyle="none", color=GREY, markersize=3.0, label="detections"),
+        Line2D([], [], marker="o", color=BLUE, markersize=3.0, label="recovered tracks, the dot at the end"),
+        Line2D([], [], linestyle=":", color=VERMILION, label="ecliptic"),
+    ]
 
 
 def mollweide(east_deg: FloatArray, dec_deg: FloatArray) -> FloatArray:
