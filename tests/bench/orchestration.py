@@ -1,7 +1,7 @@
 """What showing tasks in Prefect costs, and what a server sustains: `python -m tests.bench --orchestration`.
 
 With private servers, on SQLite and, where this machine has its programs, on PostgreSQL. The task is a small one of the
-demo, so that nearly all of a difference is the show's.
+demo, so that nearly all of a difference is Prefect's. Whole jobs are looked at by `shown_jobs`.
 """
 
 import contextlib
@@ -20,6 +20,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from flows.run_task import warm_up
 from tests.bench.measure import REPOSITORY
 from tests.bench.prefect_client import attempts, set_level
+from tests.bench.shown_jobs import measure_shown_jobs, private_server
+from tests.bench.shown_jobs import section as section_of_shown
 from tests.services.postgres import private_postgres, programs
 from tests.services.prefect_server import PrivatePrefect
 from tests.services.processes import END_WITH_PARENT
@@ -37,6 +39,7 @@ def measure_orchestration() -> dict[str, Any]:
     load = round(os.getloadavg()[0], 1)
     with private_server() as server:
         levels = cost_of_levels(server)
+        shown = measure_shown_jobs(server)
         sustained = {"SQLite": rates(server)}
     binaries = programs()
     if binaries is not None:
@@ -45,19 +48,7 @@ def measure_orchestration() -> dict[str, Any]:
             private_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as server,
         ):
             sustained["PostgreSQL"] = rates(server)
-    return {"load": load, "levels": levels, "sustained": sustained}
-
-
-@contextlib.contextmanager
-def private_server(**environment: str) -> Iterator[PrivatePrefect]:
-    """Run a Prefect server of our own for as long as the block lasts."""
-    with tempfile.TemporaryDirectory() as home:
-        server = PrivatePrefect(Path(home), environment=environment)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.kill()
+    return {"load": load, "levels": levels, "shown": shown, "sustained": sustained}
 
 
 def cost_of_levels(server: PrivatePrefect) -> dict[str, dict[str, float]]:
@@ -166,7 +157,7 @@ def section(measured: dict[str, Any], when: str) -> str:
         ),
     ]
     intro = f"{when}, on {os.cpu_count()} cores with a load of {measured['load']} from elsewhere."
-    return "\n".join([intro, "", *levels, "", *sustained])
+    return "\n".join([intro, "", *levels, "", section_of_shown(measured["shown"]), "", *sustained])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 from tests.bench import large_file
 from tests.bench.orchestration import section
 from tests.bench.report import ORCHESTRATION, cold_start_table, table, text_with_section
+from tests.bench.shown_jobs import section as section_of_shown
 
 MEASURED = {
     "case": "20k",
@@ -61,11 +62,27 @@ def test_only_what_stands_between_the_markers_is_replaced():
     assert text_with_section(both.format("old", "old"), "new", name=ORCHESTRATION) == both.format("old", "new")
 
 
+SHOWN = {
+    "demo": {"stages": 140, "shown": 139, "near": 138, "median_seconds": 0.04, "most_seconds": 0.4},
+    "many": {"tasks": 400, "shown": 399, "completed": 398, "level": "each of 400 tasks", "seconds": 90.0},
+    "cancel_seconds": {"computing_stopped": 9.8, "tasks_given_up": 9.9, "run_cancelled": 11.4},
+}
+
+
+def test_what_is_seen_of_whole_jobs_stands_beside_what_is_wanted():
+    table = section_of_shown(SHOWN)
+
+    assert "| stage runs of the demo | 139 of 140 | all |" in table
+    assert "| differ from their stages by at most 0.3 s | 138; median 0.04 s, at most 0.4 s | all |" in table
+    assert "| 399, 398; each of 400 tasks; 90.0 s | all |" in table
+    assert "| until its tasks are given up | 9.9 | 15 |" in table
+
+
 def test_what_a_server_sustains_is_a_row_for_each_kind_of_work():
     rates = {work: {"1": 1.5, "2": 2.5, "4": 3.5} for work in ("run", "task", "stages")}
     levels = {"off": {"task_seconds": 0.03, "processor_seconds": 0.04}}
 
-    shown = section({"load": 0.1, "levels": levels, "sustained": {"SQLite": rates}}, "2026-11-28")
+    shown = section({"load": 0.1, "levels": levels, "shown": SHOWN, "sustained": {"SQLite": rates}}, "2026-11-28")
 
     assert "| off | 0.03 | 0.04 |" in shown
     assert "| SQLite | attempts/s at `stages` | 1.5 | 2.5 | 3.5 |" in shown

@@ -2,9 +2,6 @@
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from flows.retry import retry
 from flows.setup import main as setup
 from tasks.prefect_api.setup import POOLS
 from tests.support.commands import run_command
+from tests.support.deployed import deploy_all
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -30,12 +28,6 @@ def worker_types():
     """What each type of work pool takes, as Prefect ships it."""
     shipped = Path(collections.__file__).parent / "collections_data" / "views" / "aggregate-worker-metadata.json"
     return {kind: about for group in json.loads(shipped.read_text()).values() for kind, about in group.items()}
-
-
-def deploy_all(server):
-    environment = {**os.environ, "PREFECT_API_URL": server.url, "PREFECT_HOME": str(server.home)}
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def entrypoint_of(deployment):
