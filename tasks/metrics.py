@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server, write_to_textfile
 
+from tasks.bucket.retry import on_retry
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError, BucketUnavailableError, ThorQueueError
 
@@ -50,7 +51,8 @@ class WorkerMetrics:
         )
         self._operations = Counter(
             "thor_worker_bucket_operations",
-            "Operations of the supervisor on the bucket: ok, refused (another wrote, or nothing there), unavailable",
+            "Operations of the supervisor on the bucket: ok, refused (another wrote, or nothing there), tried again, "
+            "unavailable",
             ["operation", "outcome"],
             registry=self.registry,
         )
@@ -193,6 +195,7 @@ class _CountedBucket:
     def _counted(self, name: str, operation: Callable[..., T]) -> Callable[..., T]:
         def run(*arguments: object, **options: object) -> T:
             outcome = "ok"
+            watched = on_retry.set(lambda: self._count(name, "tried again"))
             try:
                 return operation(*arguments, **options)
             except BucketUnavailableError:
@@ -202,6 +205,7 @@ class _CountedBucket:
                 outcome = "refused"
                 raise
             finally:
+                on_retry.reset(watched)
                 self._count(name, outcome)
 
         return run

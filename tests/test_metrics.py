@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import generate_latest
 
 from flows.metrics import main as metrics_verb
+from tasks.bucket.retry import RetryPolicy, call_with_retries
 from tasks.errors import BadInputError, BucketUnavailableError, GenerationMismatchError
 from tasks.metrics import JobMetrics, WorkerMetrics, counted_bucket, names_of, serve_metrics, write_metrics
 from tasks.records.status import Failed, Released, Succeeded
@@ -90,6 +91,26 @@ def test_the_memory_is_that_of_the_computing_process(metrics):
 )
 def test_each_ending_has_one_word(event, word):
     assert ending_word(event) == word
+
+
+def test_operations_that_are_tried_again_are_counted_each_time(metrics):
+    class Stammering:
+        def read(self, name):
+            failures = iter([OSError, OSError, None])
+
+            def attempt(_):
+                if (failure := next(failures)) is not None:
+                    raise failure
+                return name
+
+            policy = RetryPolicy(deadline_seconds=10.0)
+            return call_with_retries(attempt, policy, is_transient=lambda _: True, sleep=lambda _: None)
+
+    assert counted_bucket(Stammering(), metrics).read("a") == "a"
+
+    series = "thor_worker_bucket_operations_total"
+    assert value(metrics, series, operation="read", outcome="tried again") == 2
+    assert value(metrics, series, operation="read", outcome="ok") == 1
 
 
 def test_operations_of_a_bucket_are_counted_by_their_outcome(metrics, tmp_path):

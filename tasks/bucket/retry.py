@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,6 +13,14 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _SHORTEST_REQUEST_SECONDS = 1.0
+
+
+def _count_nothing() -> None:
+    """Stand for somebody who counts."""
+
+
+#: Called before an operation of this thread is tried again: for metrics.
+on_retry: ContextVar[Callable[[], None]] = ContextVar("on_retry", default=_count_nothing)
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ def call_with_retries(
             pause = random.uniform(0, limit)  # noqa: S311
             if not is_transient(error) or clock() + pause >= until:
                 raise
+            on_retry.get()()
             logger.info("The bucket did not answer (%s); trying again in %.1f s", _brief(error), pause)
         sleep(pause)
         limit = min(2 * limit, policy.longest_pause_seconds)
