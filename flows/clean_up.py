@@ -63,7 +63,7 @@ def show(jobs: Sequence[OldJob]) -> None:
 def row(job: OldJob) -> tuple[object, ...]:
     """Return the cells of one job."""
     created = None if job.created_at is None else f"{job.created_at:%Y-%m-%d %H:%M}"
-    return (job.job_id, created, job.verdict, job.n_deleted, job.why.partition("\n")[0])
+    return (job.job_id, created, job.verdict, job.n_objects, job.why.partition("\n")[0])
 
 
 def is_left(jobs: Sequence[OldJob]) -> bool:

@@ -154,7 +154,8 @@ def show(outcome: SurveyOutcome) -> None:
     for taken in outcome.taken:
         if taken.fault is None:
             command_line.print_line(
-                f"Took in {taken.table}: {taken.n_observations} observations, {taken.n_known} of known objects."
+                f"Took in {taken.table}: {counted(taken.n_observations, 'observation')}, "
+                f"{taken.n_known} of known objects."
             )
         else:
             command_line.print_line(f"Refused {taken.table}: {taken.fault}")

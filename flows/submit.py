@@ -233,7 +233,7 @@ def ended(watch: JobWatch, outcome: JobOutcome, *, was_cancelled: bool) -> State
     """Tell what came of the job; the run is red when a task failed, and its results are there all the same."""
     _tell_outcome.get()(outcome)
     failed = watch.progress.failed
-    message = f"{watch.progress.succeeded} of {watch.progress.total} tasks succeeded"
+    message = f"{watch.progress.succeeded} of {counted(watch.progress.total, 'task')} succeeded"
     how = "cancelled" if was_cancelled else "failed" if failed else "succeeded"
     instrument.tell_event(f"thor.job.{how}", subject=f"thor.job.{outcome.manifest.job_id}", message=message)
     if was_cancelled:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tasks.records.progress import JobProgress
+from tasks.wording import counted
 
 PLAIN_LINE_SECONDS = 5.0
 """Without a terminal, seconds between two lines of progress at least; a task that failed is told at once."""
@@ -43,7 +44,7 @@ class Reporter(Protocol):
 def line_from_progress(progress: JobProgress) -> str:
     """Return the counts in words."""
     failed = f", {progress.failed} failed" if progress.failed else ""
-    return f"{progress.completed} of {progress.total} tasks done{failed}, {progress.in_progress} in progress"
+    return f"{progress.completed} of {counted(progress.total, 'task')} done{failed}, {progress.in_progress} in progress"
 
 
 class News:

@@ -27,6 +27,7 @@ from tasks.broker.topology import (
     headers_from_properties,
 )
 from tasks.errors import BrokerUnavailableError, MessageNotPublishedError
+from tasks.wording import counted
 
 WINDOW: Final = 1000
 """Messages under way without a confirm. One at a time is ten times slower; more than this gains nothing."""
@@ -196,8 +197,8 @@ class RabbitPublisher:
             why = f"none was confirmed for {CONFIRM_SECONDS:g} s"
         self._drop_session()
         return MessageNotPublishedError(
-            f"Cannot publish to {self._address.shown}: {left} of {total} messages are not known to be stored: {why}. "
-            "They may still arrive. Publish them again: a message that is there twice does no harm."
+            f"Cannot publish to {self._address.shown}: {left} of {counted(total, 'message')} not known to be "
+            f"stored: {why}. They may still arrive. Publish them again: a message that is there twice does no harm."
         )
 
 

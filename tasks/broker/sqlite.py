@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from tasks.broker.protocol import REASON_HEADER, Delivery, Headers, OutgoingMessage, QueueDepth
 from tasks.broker.sqlite_file import QueueFile, TakenMessage
 from tasks.errors import BrokerUnavailableError, MessageNotPublishedError
+from tasks.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class SqlitePublisher:
         except _FILE_ERRORS as error:
             self._drop_file()
             raise MessageNotPublishedError(
-                f"Cannot publish {len(messages)} messages to queue file {str(self._path)!r}: {error}. {_ADVICE}"
+                f"Cannot publish {counted(len(messages), 'message')} to queue file {str(self._path)!r}: {error}. "
+                f"{_ADVICE}"
             ) from error
 
     def depth(self) -> QueueDepth:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from tasks.wording import counted
+
 VERSION_LINE = "# version=2022"
 
 LONGEST_OBS_SUB_ID = 35
@@ -169,7 +171,7 @@ def _table_faults(lines: Sequence[str]) -> Iterator[str]:
     for number, line in enumerate(lines[start + 1 :], start=start + 2):
         values = [value.strip() for value in line.split("|")]
         if len(values) != len(columns):
-            yield f"line {number} has {len(values)} values, expected {len(columns)}"
+            yield f"line {number} has {counted(len(values), 'value')}, expected {len(columns)}"
             continue
         yield from (f"line {number}: {fault}" for fault in _row_faults(dict(zip(columns, values, strict=True))))
 

@@ -14,6 +14,7 @@ from tasks.engines.errors import EngineInputError
 from tasks.engines.known_detections.tables import KNOWN_OBSERVATIONS
 from tasks.errors import BadInputError
 from tasks.inputs.csv_text import csv_from_table
+from tasks.wording import counted
 
 if TYPE_CHECKING:
     from tasks.engines.known_detections.attribution import Attribution
@@ -63,12 +64,12 @@ def without_known(
     n_known, n_objects = len(found.observations), len(found.observations["known_object"].unique())
     if n_known == len(observations):
         raise BadInputError(
-            f"Cannot link {name}: all of its {n_known} observations are of known objects. "
+            f"Cannot link {name}: each of its {counted(n_known, 'observation')} is of a known object. "
             "Leave --leave-out-known away to link them all the same."
         )
     note = (
-        f"Left out {n_known} of {len(observations)} observations: they are of known objects ({n_objects}; "
-        f"the catalogue has {found.n_orbits} orbits)."
+        f"Left out {n_known} of {counted(len(observations), 'observation')}: of {counted(n_objects, 'known object')}; "
+        f"the catalogue has {counted(found.n_orbits, 'orbit')}."
     )
     return LeftOut(observations.filter(pa.array(is_left)), known_csv(found.observations), note)
 

@@ -12,6 +12,7 @@ from tasks.errors import BadInputError, ObjectNotFoundError
 from tasks.records.ids import TaskId
 from tasks.records.progress import JobProgress, progress_from_statuses
 from tasks.records.status import Status, status_from_bytes, status_from_summary
+from tasks.wording import counted
 
 PAUSE_PER_LOOK = 4.0
 """Who follows a job spends at most a fifth of the time on looking: workers of this machine have better uses for it."""
@@ -84,7 +85,8 @@ class JobWatch:
                 found[task_id] = info
         missing = [task_id for task_id in self.task_ids if task_id not in found]
         if missing:
-            more = f", as are {len(missing) - 1} others" if len(missing) > 1 else ""
+            others = counted(len(missing) - 1, "other")
+            more = f" ({others} as well)" if len(missing) > 1 else ""
             raise self._unreadable(missing[0], f"is missing{more}")
         return {task_id: found[task_id] for task_id in self.task_ids}
 

@@ -14,6 +14,7 @@ from tasks.bucket.layout import TaskLayout
 from tasks.bucket.store import Bucket
 from tasks.errors import BucketUnavailableError, GenerationMismatchError, ObjectNotFoundError, TaskMessageError
 from tasks.records.status import Event, Renewed, Status, next_status, status_from_bytes
+from tasks.wording import counted
 
 
 class StatusFile:
@@ -134,7 +135,7 @@ def read_status_file(bucket: Bucket, layout: TaskLayout) -> StatusFile:
     except ValidationError as error:
         raise TaskMessageError(
             f"Cannot read the status of task {layout.task_id!r}: {layout.status!r} is not a status "
-            f"({error.error_count()} faults). Put it right and `repair` the job, or delete it and run the same submit "
-            f"again with --job-id {layout.job.job_id}."
+            f"({counted(error.error_count(), 'fault')}). Put it right and `repair` the job, or delete it and "
+            f"run the same submit again with --job-id {layout.job.job_id}."
         ) from error
     return StatusFile(bucket=bucket, layout=layout, status=status, generation=stored.generation)

@@ -40,6 +40,8 @@ class OldJob:
     #: Why it was kept, or what is left of it; empty otherwise.
     why: str = ""
     n_deleted: int = 0
+    #: How many objects it has in the bucket, which were deleted or would be; None: it is kept.
+    n_objects: int | None = None
 
 
 def limits_from_days(days: float, *, now: datetime, with_unfinished: bool = False) -> Limits:
@@ -58,7 +60,7 @@ def limits_from_days(days: float, *, now: datetime, with_unfinished: bool = Fals
 def reason_to_keep(n_unfinished: int, limits: Limits) -> str | None:
     """Return why an old job with `n_unfinished` tasks that are not done stays, or None when it may go. Pure."""
     if n_unfinished and not limits.with_unfinished:
-        return f"{n_unfinished} of its tasks have not come to an end"
+        return f"{counted(n_unfinished, 'unfinished task')}: --unfinished deletes it all the same"
     return None
 
 
@@ -93,10 +95,13 @@ def _clean_up(bucket: Bucket, job: JobLayout, manifest: Manifest, limits: Limits
     if why is not None:
         return OldJob(job.job_id, manifest.created_at, "kept", why=why)
     if dry_run:
-        return OldJob(job.job_id, manifest.created_at, "would be deleted")
+        n_objects = sum(1 for _ in bucket.list(job.prefix))
+        return OldJob(job.job_id, manifest.created_at, "would be deleted", n_objects=n_objects)
     try:
         report = delete_job(bucket, job, force=limits.with_unfinished)
     except BadInputError as error:  # somebody had its tasks done again just now, or deleted it
         return OldJob(job.job_id, manifest.created_at, "kept", why=str(error))
     left = f"{counted(report.n_left, 'object')} came in meanwhile: run flows.delete for it" if report.n_left else ""
-    return OldJob(job.job_id, manifest.created_at, "deleted", why=left, n_deleted=report.n_deleted)
+    return OldJob(
+        job.job_id, manifest.created_at, "deleted", why=left, n_deleted=report.n_deleted, n_objects=report.n_deleted
+    )

@@ -16,6 +16,7 @@ from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError
 from tasks.jobs.task_changes import look_at_tasks, task_ids_with_status
 from tasks.records.progress import JobProgress, progress_from_statuses
+from tasks.wording import counted
 
 PASSES = 3
 """A worker that is at work may write once more before it finds its task gone: what came in is deleted, too."""
@@ -53,7 +54,7 @@ def delete_job(bucket: Bucket, job: JobLayout, *, force: bool = False) -> Delete
     progress = progress_from_statuses(task.status for task in seen if task.status is not None)
     if not progress.is_complete and not force:
         raise BadInputError(
-            f"Cannot delete job {job.job_id!r}: {progress.in_progress} of its tasks are in progress and "
+            f"Cannot delete job {job.job_id!r}: {counted(progress.in_progress, 'task')} in progress and "
             f"{progress.requested} requested. Wait for them, cancel the job first, or give --force."
         )
     n_deleted = 0

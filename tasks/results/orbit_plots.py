@@ -90,9 +90,10 @@ def pictures_of_fits(orbits: pa.Table, members: pa.Table) -> list[Picture]:
         _normalised(right, chi2, left_by_fit)
 
     caption = (
-        f"Observed minus predicted of {len(used)} detections in use ({len(members) - len(used)} rejected ones are "
-        f"left out): {_words(residuals)}. Right: chi^2 of each detection, and what Gaussian errors of the given size "
-        f"make one expect of orbits that were fitted to them ({FITTED} parameters each; dotted: of true orbits)."
+        f"Observed minus predicted of {counted(len(used), 'detection')} in use; {len(members) - len(used)} that the "
+        f"fits rejected are left out. {_words(residuals)}. Right: chi^2 of each detection, and what Gaussian errors of "
+        f"the given size make one expect of orbits that were fitted to them ({FITTED} parameters each; dotted: of true "
+        "orbits)."
     )
     return [
         picture("residuals", "Residuals", caption, draw, height=3.4),

@@ -61,7 +61,7 @@ def picture_of_sky(detections: JobDetections, members: pa.Table) -> Picture | No
     centre = round(centre / round_to) * round_to
     part, tracks_part = (f"one in {step} of " if step > 1 else "" for step in (detections.thinning, track_thinning))
     caption = (
-        f"Grey: {part}{detections.n_detections} detections. Blue: tracks of {tracks_part}"
+        f"Grey: {part}{counted(detections.n_detections, 'detection')}. Blue: tracks of {tracks_part}"
         f"{counted(len(all_tracks), 'recovered orbit')}, through the detections in use, a dot at the last. "
         "Dotted: the ecliptic. ICRF, east left."
     )

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from tasks.results.plots import BLUE, GREY, SKY_BLUE, VERMILION, drawing_style
 from tasks.results.task_plot_data import FloatArray, TaskPlotData
+from tasks.wording import counted
 
 SIZE_INCHES = (12.0, 4.1)
 DPI = 80
@@ -40,7 +41,7 @@ def _draw_frame(axes: Axes, plot_data: TaskPlotData) -> None:
         label = "cluster" if number == 0 else None
         axes.plot(*track.T, color=BLUE, linewidth=width, marker="o", markersize=size, label=label)
     shown = f", {len(theta)} shown" if len(theta) < plot_data.n_detections else ""
-    axes.set_title(f"Co-rotating frame: {plot_data.n_detections} detections{shown}")
+    axes.set_title(f"Co-rotating frame: {counted(plot_data.n_detections, 'detection')}{shown}")
     axes.set_xlabel(r"$\theta_x$, along the motion [deg]")
     axes.set_ylabel(r"$\theta_y$, along the orbit normal [deg]")
     axes.set_aspect("equal", adjustable="datalim")
@@ -55,7 +56,7 @@ def _draw_velocities(axes: Axes, plot_data: TaskPlotData) -> None:
         *velocity[recovered].T, linestyle="none", marker="o", markersize=size, color=BLUE, label="orbit recovered"
     )
     axes.plot(*velocity[~recovered].T, linestyle="none", marker="x", markersize=5, color=VERMILION, label="without")
-    axes.set_title(f"Velocities of {plot_data.n_clusters} cluster{'' if plot_data.n_clusters == 1 else 's'}")
+    axes.set_title(f"Velocities of {counted(plot_data.n_clusters, 'cluster')}")
     axes.set_xlabel(r"$\dot\theta_x$ [deg / d]")
     axes.set_ylabel(r"$\dot\theta_y$ [deg / d]")
     _square_about_zero(axes, velocity, LEAST_DEG_PER_DAY)
@@ -68,7 +69,7 @@ def _draw_residuals(axes: Axes, plot_data: TaskPlotData) -> None:
     axes.plot(*residual[~outlier].T, linestyle="none", marker=".", markersize=4, color=BLUE, label="in use")
     if outlier.any():
         axes.plot(*residual[outlier].T, linestyle="none", marker="x", markersize=5, color=VERMILION, label="outlier")
-    axes.set_title(f"Residuals of {plot_data.n_orbits} recovered orbit{'' if plot_data.n_orbits == 1 else 's'}")
+    axes.set_title(f"Residuals of {counted(plot_data.n_orbits, 'recovered orbit')}")
     axes.set_xlabel(r"Observed - predicted, RA cos(Dec) [arcsec]")
     axes.set_ylabel("Observed - predicted, Dec [arcsec]")
     _square_about_zero(axes, residual, LEAST_ARCSEC)

@@ -33,3 +33,12 @@ def test_with_yes_old_jobs_that_are_done_go(place):
 @pytest.mark.parametrize("days", ["-1", "nan", "many"])
 def test_wrong_input_ends_with_2(place, days):
     assert run_command(main, "--older-than-days", days, *place.bucket_option).code == 2
+
+
+def test_a_dry_run_tells_how_many_objects_would_go(place):
+    make_job(place.bucket, {"a": SUCCEEDED}, job_id="done")
+
+    told = run_command(main, "--older-than-days", "0", *place.bucket_option)
+
+    (line,) = [line for line in told.out.splitlines() if line.startswith("done")]
+    assert line.split()[-1] == "6"

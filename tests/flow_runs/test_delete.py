@@ -36,7 +36,7 @@ def test_force_deletes_a_job_that_is_not_done_and_says_what_to_do_next(place):
     forced = run_command(main, "survey-07", "--yes", "--force", *place.bucket_option)
 
     assert (refused.code, forced.code) == (2, 0)
-    assert "0 of its tasks are in progress and 1 requested" in refused.err
+    assert "0 tasks in progress and 1 requested" in refused.err
     assert "1 task had not come to an end" in forced.out
     assert objects(place) == []
 

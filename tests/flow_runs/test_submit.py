@@ -253,7 +253,7 @@ def test_known_objects_are_left_out_and_only_the_rest_is_linked(place: Place, fi
 
     assert code == 0
     told = capsys.readouterr()
-    assert "Left out 43 of 128 observations: they are of known objects (2; the catalogue has 2 orbits)." in told.err
+    assert "Left out 43 of 128 observations: of 2 known objects; the catalogue has 2 orbits." in told.err
     left = pc.read_csv(output / "known_observations.csv")
     assert set(left["known_object"].to_pylist()) == {"Hebe", "Eros"}
     assert set(left["left_out"].to_pylist()) == {True}
