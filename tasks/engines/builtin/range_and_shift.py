@@ -15,6 +15,7 @@ from tasks.engines.builtin.linking.orbit_path import (
     OrbitPath,
     OrbitState,
     basis_across,
+    count_on_two_bodies,
     orbit_from_table,
     path_of_orbit,
     rotations_across,
@@ -78,6 +79,8 @@ def range_and_shift(problem: LinkingProblem, tables: Tables) -> StageResult:  # 
     counts = {
         "observations": survey.n_detections,
         "exposures": survey.n_exposures,
+        # So far from the test orbit's epoch that the planets were not followed: see `orbit_path`.
+        "exposures_on_two_bodies": count_on_two_bodies(orbit, survey),
         "out_of_reach": out_of_reach,
         "projected_observations": len(obs_index),
     }

@@ -7,7 +7,7 @@ import pytest
 from adam_core.orbits import Orbits
 from adam_core.utils.helpers import make_real_orbits
 
-from tasks.engines.builtin.astrodynamics import assist, n_body
+from tasks.engines.builtin.astrodynamics import assist, encke, n_body, planets
 from tasks.engines.builtin.astrodynamics.n_body import force_model_named, propagate
 from tasks.engines.builtin.astrodynamics.planets import planet_positions, planetary_shifts
 from tasks.engines.builtin.astrodynamics.two_body import propagate_two_body
@@ -144,12 +144,12 @@ def test_relativity_turns_the_perihelion_of_mercury_by_43_arcseconds_a_century()
 
 def sun_alone(state: np.ndarray, times: np.ndarray) -> np.ndarray:
     """The integrator with planets that weigh nothing."""
-    planets = n_body.planets
     count = int(np.ceil(times[-1] / 2.0))
     length = times[-1] / count
-    nowhere = np.full((count, planets.POINTS, 1, 3), 50.0)
+    nowhere = np.full((count, encke.POINTS, 1, 3), 50.0)
     out = np.full((1, len(times), 6), np.nan)
-    planets._integrate_each(state[None], times, length, nowhere, np.zeros(1), *planets._chebyshev_integrals(), out)
+    segments = (0.0, length, nowhere, np.zeros(1), *encke.chebyshev_integrals())
+    encke.integrate_each(state[None], times, *segments, np.zeros((1, 6)), out)
     out[:, times == 0.0] = 0.0
     return out[0]
 
@@ -200,3 +200,78 @@ def test_descriptions_name_what_moves_the_body_and_the_version():
     assert n_body.description("2-body") == "2-body"
     assert "DE440" in n_body.description("n-body")
     assert "thor-taskqueue builtin" in n_body.description("n-body")
+
+
+# --- long spans
+
+EPOCH = 53800.0
+DECADES = np.linspace(48557.0, 59074.0, 601)
+"""1991 to 2020, both sides of the epoch."""
+
+SUNGRAZER = np.array([1.0, 0.0, 0.0, 0.0, 0.001, 0.0001])
+
+
+def beside_planet(number: int, away: list[float]) -> np.ndarray:
+    """A state that goes along with a planet."""
+    places = planet_positions(np.array([EPOCH, EPOCH + 0.01]))[:, number]
+    return np.concatenate([places[0] + away, (places[1] - places[0]) / 0.01])
+
+
+@pytest.fixture
+def looked_up(monkeypatch):
+    """How many times of planets each look-up asks for."""
+    sizes = []
+    real = planets.planet_positions
+    monkeypatch.setattr(planets, "planet_positions", lambda times: (sizes.append(len(times)), real(times))[1])
+    return sizes
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(SUNGRAZER, id="sungrazer"),
+        pytest.param(beside_planet(0, [0.0, 0.0, 0.001]), id="beside Mercury"),
+        pytest.param(beside_planet(2, [0.003, 0.0, 0.0]), id="beside the Earth"),
+        pytest.param(beside_planet(2, [0.0, 0.0, 0.0]), id="at the Earth"),
+    ],
+)
+def test_steps_and_memory_of_an_orbit_have_a_bound_whatever_the_span(state, looked_up):
+    planetary_shifts(state[None], EPOCH, DECADES)
+
+    in_segments = [size for size in looked_up if size % encke.POINTS == 0]
+    samples = 2 * (DECADES[-1] - DECADES[0]) + 200
+    assert max(looked_up) <= planets.SEGMENTS_AT_ONCE * encke.POINTS
+    assert sum(in_segments) <= 2 * planets.MOST_SEGMENTS * encke.POINTS + samples
+    assert sum(looked_up) <= 2 * planets.MOST_SEGMENTS * encke.POINTS + 2 * samples
+
+
+def test_an_orbit_that_has_used_up_its_segments_ends_there_on_both_sides_and_the_others_go_on():
+    belt = np.array([2.5, 0.0, 0.0, 0.0, 0.0105, 0.001])
+
+    alone = planetary_shifts(belt[None], EPOCH, DECADES)
+    grazing, beside = planetary_shifts(np.stack([SUNGRAZER, belt]), EPOCH, DECADES)
+
+    followed = np.isfinite(grazing).all(axis=1)
+    assert np.abs(DECADES[followed] - EPOCH).max() <= planets.MOST_SEGMENTS * planets.SHORTEST_SEGMENT_DAYS
+    assert followed[DECADES > EPOCH].any()
+    assert followed[DECADES < EPOCH].any()
+    np.testing.assert_array_equal(beside, alone[0])
+
+
+def test_stretches_and_pieces_make_no_difference_to_a_passage_years_away(monkeypatch):
+    """0.003 au from the Earth after three years: its short segments are those of one stretch alone."""
+    earth = planet_positions(np.array([EPOCH + 1100.0, EPOCH + 1100.01]))[:, 2]
+    there = np.concatenate([earth[0] + [0.0, 0.0, 0.003], (earth[1] - earth[0]) / 0.01 + [0.007, 0.0, 0.0]])
+    state = propagate(there[None], EPOCH + 1100.0, np.array([EPOCH]))[0]
+    times = EPOCH + np.linspace(0.0, 1500.0, 40)
+
+    in_stretches = planetary_shifts(state, EPOCH, times)
+    monkeypatch.setattr(planets, "STRETCH_DAYS", 1e6)
+    monkeypatch.setattr(planets, "SEGMENTS_AT_ONCE", 10**6)
+    monkeypatch.setattr(planets, "MOST_SEGMENTS", 10**6)
+    at_once = planetary_shifts(state, EPOCH, times)
+
+    before = times < EPOCH + 1100.0
+    np.testing.assert_allclose(in_stretches[0, before], at_once[0, before], atol=1e-10)
+    # The passage multiplies what the last bits differ by.
+    np.testing.assert_allclose(in_stretches[0], at_once[0], atol=1e-7)

@@ -15,13 +15,14 @@ eq. 4-26 (relativity of the Sun alone, beta = gamma = 1).
 """
 
 import functools
+import itertools
 import math
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from tasks.engines.builtin.astrodynamics.constants import MU_SUN, SPEED_OF_LIGHT
+from tasks.engines.builtin.astrodynamics.constants import MU_SUN
+from tasks.engines.builtin.astrodynamics.encke import POINTS, chebyshev_integrals, integrate_each
 from tasks.engines.builtin.astrodynamics.two_body import propagate_state
 from tasks.engines.builtin.kernels import kernel
 from tasks.engines.builtin.version import SOFTWARE
@@ -52,12 +53,19 @@ _GM_KM3_PER_S2 = {
 
 _GM = np.array(list(_GM_KM3_PER_S2.values())) * SECONDS_PER_DAY**2 / KM_PER_AU**3
 
-POINTS = 12
-"""Chebyshev points of a segment. With the lengths below the polynomials are good to 1e-10 of the accelerations."""
-
 LONGEST_SEGMENT_DAYS = 16.0
 SHORTEST_SEGMENT_DAYS = 1.0 / 64.0
-"""The budget of an orbit: no passage, however close, costs more than 64 segments a day."""
+"""No passage, however close, costs more than 64 segments a day,"""
+
+STRETCH_DAYS = 1024.0
+"""and what comes close once pays for it in one stretch of this length, from the epoch on, alone."""
+
+MOST_SEGMENTS = 16_384
+"""The budget of an orbit on each side of its epoch, two CPU seconds: what stays beside a planet has 256 days; 700 years
+of the main belt need no more."""
+
+SEGMENTS_AT_ONCE = 1_024
+"""Segments for which the planets are held in memory: 3 MB, whatever the span."""
 
 _FRACTION_OF_DYNAMICAL_TIME = 0.25
 """Longest segment in units of sqrt(r^3 / mu): Picard's iteration gains a factor 60 a round."""
@@ -65,11 +73,6 @@ _FRACTION_OF_DYNAMICAL_TIME = 0.25
 _FRACTION_OF_PASSAGE = 0.5
 """Longest segment in units of a planet's distance over its relative speed: its pull is analytic four half-segments
 wide."""
-
-_MAX_ROUNDS = 40
-
-_STILL_AU = 1e-13
-"""Change of a shift, au (15 mm), below which a round was the last."""
 
 
 def planetary_shifts(states: FloatArray, epoch_mjd_tdb: float, times_mjd_tdb: FloatArray) -> FloatArray:
@@ -85,7 +88,8 @@ def planetary_shifts(states: FloatArray, epoch_mjd_tdb: float, times_mjd_tdb: Fl
     Returns
     -------
     shifts : shape (m, k, 6)
-        au, au/d; nan for an orbit that is not finite or does not converge (it hits the Sun or a planet).
+        au, au/d; nan for an orbit that is not finite, and from where it does not converge (it hits the Sun or a planet)
+        or has used up `MOST_SEGMENTS`.
     """
     dt = np.ascontiguousarray(times_mjd_tdb, dtype=np.float64) - epoch_mjd_tdb
     states = np.ascontiguousarray(states, dtype=np.float64)
@@ -93,17 +97,70 @@ def planetary_shifts(states: FloatArray, epoch_mjd_tdb: float, times_mjd_tdb: Fl
     usable = np.flatnonzero(np.isfinite(states).all(axis=1))
     if len(usable) == 0 or len(dt) == 0:
         return shifts
-    lengths = _segment_lengths(states[usable], epoch_mjd_tdb, dt)
-    for longest in np.unique(lengths):
-        orbits = usable[lengths == longest]
-        part = np.full((len(orbits), len(dt), 6), np.nan)
-        part[:, dt == 0.0] = 0.0
-        for reach in (max(float(dt.max()), 0.0), min(float(dt.min()), 0.0)):
-            if reach != 0.0:
-                length, planets = _planets_on_the_way(epoch_mjd_tdb, reach, longest)
-                _integrate_each(states[orbits], dt, length, planets, _GM, *_chebyshev_integrals(), part)
-        shifts[orbits] = part
+    part = np.full((len(usable), len(dt), 6), np.nan)
+    part[:, dt == 0.0] = 0.0
+    reaches = (max(float(dt.max()), 0.0), min(float(dt.min()), 0.0))
+    # Near the epoch both sides have one length.
+    high, low = (float(np.clip(reach, -STRETCH_DAYS, STRETCH_DAYS)) for reach in reaches)
+    near = _segment_lengths(states[usable], epoch_mjd_tdb, low, high)
+    for reach in reaches:
+        if reach != 0.0:
+            _shift_one_side(states[usable], epoch_mjd_tdb, dt, reach, near, part)
+    shifts[usable] = part
     return shifts
+
+
+def _shift_one_side(
+    states: FloatArray, epoch: float, dt: FloatArray, reach: float, near: FloatArray, shifts: FloatArray
+) -> None:
+    """Write the shifts from the epoch to `reach` days after it (negative: before), stretch by stretch."""
+    starts, used = np.zeros((len(states), 6)), np.zeros(len(states), np.int64)
+    stretches = math.ceil(abs(reach) / STRETCH_DAYS)
+    edges = [math.copysign(STRETCH_DAYS * number, reach) for number in range(stretches)] + [reach]
+    for begin, end in itertools.pairwise(edges):
+        lengths = near if begin == 0.0 else _segment_lengths(states, epoch, begin, end)
+        going_on = np.isfinite(starts).all(axis=1)
+        if not going_on.any():
+            return
+        for longest in np.unique(lengths[going_on]):
+            orbits = np.flatnonzero(going_on & (lengths == longest))
+            _shift_one_stretch(states, orbits, epoch, dt, (begin, end, float(longest)), starts, used, shifts)
+
+
+def _shift_one_stretch(
+    states: FloatArray,
+    orbits: IntArray,
+    epoch: float,
+    dt: FloatArray,
+    stretch: tuple[float, float, float],
+    starts: FloatArray,
+    used: IntArray,
+    shifts: FloatArray,
+) -> None:
+    """Write the shifts of some orbits in a stretch (begin, end, longest segment) and, to `starts`, those at its end.
+
+    Nan to `starts` of an orbit that ends here.
+    """
+    begin, end, longest = stretch
+    count = math.ceil(abs(end - begin) / longest)
+    length = (end - begin) / count
+    for first in range(0, count, SEGMENTS_AT_ONCE):
+        number = min(SEGMENTS_AT_ONCE, count - first)
+        used[orbits] += number
+        starts[orbits[used[orbits] > MOST_SEGMENTS]] = np.nan
+        orbits = orbits[np.isfinite(starts[orbits]).all(axis=1)]
+        if len(orbits) == 0:
+            return
+        begin_here = begin + first * length
+        place = (dt - begin_here) / length
+        rows = np.flatnonzero((place > -1.0) & (place < number + 1.0))
+        own_starts, part = starts[orbits], np.ascontiguousarray(shifts[orbits][:, rows])
+        planets = _planets_on_the_way(epoch + begin_here, length, number)
+        integrate_each(
+            states[orbits], dt[rows], begin_here, length, planets, _GM, *chebyshev_integrals(), own_starts, part
+        )
+        starts[orbits] = own_starts
+        shifts[orbits[:, None], rows] = part
 
 
 def planet_positions(times_mjd_tdb: FloatArray) -> FloatArray:
@@ -138,38 +195,21 @@ def planetary_tides(states: FloatArray, epoch_mjd_tdb: float, times_mjd_tdb: Flo
     return tides
 
 
-@functools.cache
-def _chebyshev_integrals() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return the points from -1 to 1, barycentric weights, and the matrices of the integral and the double integral.
+def _planets_on_the_way(begin_mjd_tdb: float, length: float, count: int) -> FloatArray:
+    """Return the planets at the points of segments of that length, days, shape (count, POINTS, 10, 3).
 
-    Row j of a matrix, applied to the values of a function at the points, is its integral from -1 to point j.
+    Of negative length they go backward.
     """
-    points: FloatArray = -np.cos(np.pi * np.arange(POINTS) / (POINTS - 1))
-    weights: FloatArray = np.where(np.arange(POINTS) % 2 == 0, 1.0, -1.0)
-    weights[[0, -1]] *= 0.5
-    coefficients = np.linalg.inv(chebyshev.chebvander(points, POINTS - 1))
-    once = chebyshev.chebint(coefficients, lbnd=-1.0)
-    twice = chebyshev.chebint(once, lbnd=-1.0)
-    integral: FloatArray = np.ascontiguousarray(chebyshev.chebvander(points, POINTS) @ once)
-    double_integral: FloatArray = np.ascontiguousarray(chebyshev.chebvander(points, POINTS + 1) @ twice)
-    return points, weights, integral, double_integral
+    offsets = (np.arange(count)[:, None] + 0.5 * (1.0 + chebyshev_integrals()[0])) * length
+    return planet_positions(begin_mjd_tdb + offsets.ravel()).reshape(count, POINTS, len(_GM), 3)
 
 
-def _planets_on_the_way(epoch: float, reach: float, longest: float) -> tuple[float, FloatArray]:
-    """Cut the way from the epoch to `reach` days after it (negative: before) into segments no longer than `longest`.
+def _segment_lengths(states: FloatArray, epoch: float, begin: float, end: float) -> FloatArray:
+    """Return each orbit's length of a segment, days: a power of two, so that few lengths serve all orbits.
 
-    Returns their length, days, with the sign of `reach`, and the planets at their points, shape (s, POINTS, 10, 3).
+    From `begin` to `end`, days after the epoch in any order.
     """
-    count = math.ceil(abs(reach) / longest)
-    length = reach / count
-    offsets = (np.arange(count)[:, None] + 0.5 * (1.0 + _chebyshev_integrals()[0])) * length
-    return length, planet_positions(epoch + offsets.ravel()).reshape(count, POINTS, len(_GM), 3)
-
-
-def _segment_lengths(states: FloatArray, epoch: float, dt: FloatArray) -> FloatArray:
-    """Return each orbit's length of a segment, days: a power of two, so that few lengths serve all orbits."""
-    low, high = min(float(dt.min()), 0.0), max(float(dt.max()), 0.0)
-    samples = np.linspace(low, high, math.ceil(high - low) + 2)
+    samples = np.linspace(begin, end, math.ceil(abs(end - begin)) + 2)
     step = 0.01
     planets = planet_positions(epoch + np.concatenate([samples, samples + step]))
     velocities = (planets[len(samples) :] - planets[: len(samples)]) / step
@@ -215,144 +255,3 @@ def _largest_tides(states: FloatArray, dt: FloatArray, planets: FloatArray, gm: 
                     gap += (state[axis] - planets[i, p, axis]) ** 2
                 tide += gm[p] / (gap * math.sqrt(gap))
             tides[k] = max(tides[k], tide)
-
-
-@kernel
-def _integrate_each(
-    states: FloatArray,
-    dt: FloatArray,
-    length: float,
-    planets: FloatArray,
-    gm: FloatArray,
-    points: FloatArray,
-    weights: FloatArray,
-    once: FloatArray,
-    twice: FloatArray,
-    out: FloatArray,
-) -> None:
-    """Integrate each orbit from the epoch to one side (a negative length: backward); write the times on that side."""
-    paths = np.empty((POINTS, 6))
-    shifts = np.empty((POINTS, 6))
-    for k in range(states.shape[0]):
-        _integrate(states[k], dt, length, planets, gm, points, weights, once, twice, paths, shifts, out[k])
-
-
-@kernel
-def _integrate(
-    state: FloatArray,
-    dt: FloatArray,
-    length: float,
-    planets: FloatArray,
-    gm: FloatArray,
-    points: FloatArray,
-    weights: FloatArray,
-    once: FloatArray,
-    twice: FloatArray,
-    paths: FloatArray,
-    shifts: FloatArray,
-    out: FloatArray,
-) -> None:
-    start = np.zeros(6)
-    accelerations = np.empty((POINTS, 3))
-    half = 0.5 * length
-    for s in range(planets.shape[0]):
-        begin = s * length
-        for j in range(POINTS):
-            propagate_state(state, begin + half * (1.0 + points[j]), paths[j])
-            for axis in range(3):
-                shifts[j, axis] = start[axis] + start[axis + 3] * half * (1.0 + points[j])
-                shifts[j, axis + 3] = start[axis + 3]
-        if not _picard(paths, planets[s], gm, half, points, once, twice, start, accelerations, shifts):
-            return
-        for i in range(dt.size):
-            place = dt[i] / length - s
-            # The last time may lie a rounding beyond the last segment.
-            if 0.0 < place <= 1.0 or (s == planets.shape[0] - 1 and 1.0 < place < 1.0 + 1e-9):
-                _interpolate(points, weights, shifts, 2.0 * place - 1.0, out[i])
-        for axis in range(6):
-            start[axis] = shifts[POINTS - 1, axis]
-
-
-@kernel
-def _picard(
-    paths: FloatArray,
-    planets: FloatArray,
-    gm: FloatArray,
-    half: float,
-    points: FloatArray,
-    once: FloatArray,
-    twice: FloatArray,
-    start: FloatArray,
-    accelerations: FloatArray,
-    shifts: FloatArray,
-) -> bool:
-    """Iterate the shifts of one segment until they stand still; False: they do not."""
-    for _ in range(_MAX_ROUNDS):
-        for j in range(POINTS):
-            _acceleration(paths[j], shifts[j], planets[j], gm, accelerations[j])
-        change, size = 0.0, 0.0
-        for j in range(POINTS):
-            for axis in range(3):
-                velocity, position = 0.0, 0.0
-                for l in range(POINTS):
-                    velocity += once[j, l] * accelerations[l, axis]
-                    position += twice[j, l] * accelerations[l, axis]
-                new = start[axis] + half * (start[axis + 3] * (1.0 + points[j]) + half * position)
-                change = max(change, abs(new - shifts[j, axis]))
-                size = max(size, abs(new))
-                shifts[j, axis] = new
-                shifts[j, axis + 3] = start[axis + 3] + half * velocity
-        if not math.isfinite(size):
-            return False
-        if change <= _STILL_AU + 1e-12 * size:
-            return True
-    return False
-
-
-@kernel
-def _acceleration(path: FloatArray, shift: FloatArray, planets: FloatArray, gm: FloatArray, out: FloatArray) -> None:
-    """Write delta'' (3,), au/d^2, for a two-body state and its shift, both (6,)."""
-    r = np.empty(3)
-    v = np.empty(3)
-    r_squared, path_squared, v_squared, r_dot_v = 0.0, 0.0, 0.0, 0.0
-    for axis in range(3):
-        r[axis] = path[axis] + shift[axis]
-        v[axis] = path[axis + 3] + shift[axis + 3]
-        r_squared += r[axis] * r[axis]
-        path_squared += path[axis] * path[axis]
-        v_squared += v[axis] * v[axis]
-        r_dot_v += r[axis] * v[axis]
-    pull = MU_SUN / (r_squared * math.sqrt(r_squared))
-    path_pull = MU_SUN / (path_squared * math.sqrt(path_squared))
-    bend = pull / (SPEED_OF_LIGHT * SPEED_OF_LIGHT)
-    potential = 4.0 * MU_SUN / math.sqrt(r_squared) - v_squared
-    for axis in range(3):
-        out[axis] = path_pull * path[axis] - pull * r[axis] + bend * (potential * r[axis] + 4.0 * r_dot_v * v[axis])
-    for p in range(planets.shape[0]):
-        gap_squared, sun_squared = 0.0, 0.0
-        for axis in range(3):
-            gap_squared += (planets[p, axis] - r[axis]) ** 2
-            sun_squared += planets[p, axis] ** 2
-        direct = gm[p] / (gap_squared * math.sqrt(gap_squared))
-        indirect = gm[p] / (sun_squared * math.sqrt(sun_squared))
-        for axis in range(3):
-            out[axis] += direct * (planets[p, axis] - r[axis]) - indirect * planets[p, axis]
-
-
-@kernel
-def _interpolate(points: FloatArray, weights: FloatArray, values: FloatArray, x: float, out: FloatArray) -> None:
-    """Write the polynomial through values (POINTS, 6) at x (Berrut & Trefethen 2004, SIAM Review 46, 501, eq. 4.2)."""
-    total = 0.0
-    out[:] = 0.0
-    for j in range(POINTS):
-        gap = x - points[j]
-        if abs(gap) < 1e-14:
-            for axis in range(6):
-                out[axis] = values[j, axis]
-            return
-        weight = weights[j] / gap
-        total += weight
-        for axis in range(6):
-            out[axis] += weight * values[j, axis]
-    for axis in range(6):
-        out[axis] /= total

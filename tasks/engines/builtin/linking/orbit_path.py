@@ -20,8 +20,8 @@ _LIGHT_TIME_ITERATIONS = 4
 """Each gains a factor v/c of 1e-4: from a light time of a day to less than a nanosecond."""
 
 _LONGEST_N_BODY_DAYS = 36_525.0
-"""From the epoch of the test orbit, a century; further away it moves on two bodies. By then even a good orbit is wrong
-by more than that."""
+"""From the epoch of the test orbit, a century; further away it goes on on two bodies. By then even a good orbit is
+wrong by more than that."""
 
 _ROWS, _COLUMNS = np.tril_indices(6)
 
@@ -99,7 +99,7 @@ def path_of_orbit(orbit: OrbitState, survey: PreparedSurvey) -> OrbitPath:
         If the orbit cannot be propagated to the survey's time.
     """
     times = survey.exposure_mjd_tdb - orbit.epoch_mjd_tdb
-    perturbed = _perturbations(orbit.state.tobytes(), orbit.epoch_mjd_tdb, survey.exposure_mjd_tdb.tobytes())
+    perturbed, _ = _perturbations(orbit.state.tobytes(), orbit.epoch_mjd_tdb, survey.exposure_mjd_tdb.tobytes())
     light_time = np.zeros(len(times))
     states = propagate_two_body(orbit.state, times) + perturbed
     for _ in range(_LIGHT_TIME_ITERATIONS):
@@ -116,19 +116,46 @@ def path_of_orbit(orbit: OrbitState, survey: PreparedSurvey) -> OrbitPath:
     return OrbitPath(states, to_object / distance[:, None], distance, survey.exposure_mjd_tdb - light_time)
 
 
-@lru_cache(maxsize=4)
-def _perturbations(state: bytes, epoch_mjd_tdb: float, times: bytes) -> FloatArray:
-    """Return what the planets add to two bodies, shape (e, 6); nothing very far from the epoch, or in a collision.
+def count_on_two_bodies(orbit: OrbitState, survey: PreparedSurvey) -> int:
+    """Return at how many exposures the test orbit moves on two bodies: see `planets.MOST_SEGMENTS`."""
+    _, followed = _perturbations(orbit.state.tobytes(), orbit.epoch_mjd_tdb, survey.exposure_mjd_tdb.tobytes())
+    return int((~followed).sum())
 
+
+@lru_cache(maxsize=4)
+def _perturbations(state: bytes, epoch_mjd_tdb: float, times: bytes) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return what the planets add to two bodies, shape (e, 6), and where they were followed so far, shape (e,).
+
+    Further from the epoch it goes on from there on two bodies, without a jump: any smooth path is a frame to link in.
     Kept, because the stages ask one after the other, and decades take tenths of a second.
     """
-    times_mjd_tdb = np.frombuffer(times)
-    near = np.abs(times_mjd_tdb - epoch_mjd_tdb) <= _LONGEST_N_BODY_DAYS
-    added = np.zeros((len(times_mjd_tdb), 6))
-    unique, inverse = np.unique(times_mjd_tdb[near], return_inverse=True)
-    added[near] = np.nan_to_num(planetary_shifts(np.frombuffer(state)[None], epoch_mjd_tdb, unique)[0])[inverse]
+    unique, inverse = np.unique(np.frombuffer(times), return_inverse=True)
+    dt = unique - epoch_mjd_tdb
+    shifts = np.full((len(dt), 6), np.nan)
+    near = np.abs(dt) <= _LONGEST_N_BODY_DAYS
+    shifts[near] = planetary_shifts(np.frombuffer(state)[None], epoch_mjd_tdb, unique[near])[0]
+    followed = np.isfinite(shifts).all(axis=1)
+    for side in (dt >= 0.0, dt < 0.0):
+        _carry_on(np.frombuffer(state), dt, shifts, np.flatnonzero(side & followed), np.flatnonzero(side & ~followed))
+    added = shifts[inverse]
     added.flags.writeable = False
-    return added
+    return added, followed[inverse]
+
+
+def _carry_on(
+    state: FloatArray, dt: FloatArray, shifts: FloatArray, followed: NDArray[np.intp], beyond: NDArray[np.intp]
+) -> None:
+    """Write the shifts beyond on one side: from the last that was followed on two bodies; none, from the epoch."""
+    if len(beyond) == 0:
+        return
+    shifts[beyond] = 0.0
+    if len(followed) == 0:
+        return
+    last = followed[np.argmax(np.abs(dt[followed]))]
+    there = propagate_two_body(state, dt[[last]])[0] + shifts[last]
+    carried = propagate_two_body(there, dt[beyond] - dt[last]) - propagate_two_body(state, dt[beyond])
+    # One that was thrown into the Sun goes on as if it were not.
+    shifts[beyond] = np.nan_to_num(carried)
 
 
 def sky_covariances(orbit: OrbitState, path: OrbitPath, east: FloatArray, north: FloatArray) -> FloatArray:
