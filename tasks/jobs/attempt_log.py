@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 LOGGED = ("tasks", "flows")
@@ -15,18 +15,27 @@ class _UtcFormatter(logging.Formatter):
 
 
 @contextlib.contextmanager
+def heard_by(handler: logging.Handler, names: Sequence[str]) -> Iterator[None]:
+    """Have a handler hear the lines of these loggers, INFO and up, until the end of the block."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
 def logging_to(text: TextIO) -> Iterator[None]:
     """Send the log lines of our own loggers, INFO and up, to `text` as well."""
     handler = logging.StreamHandler(text)
     handler.setLevel(logging.INFO)
     handler.setFormatter(_UtcFormatter("%(asctime)sZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
-    levels = {name: logging.getLogger(name).level for name in LOGGED}
-    for name in LOGGED:
-        logging.getLogger(name).addHandler(handler)
-        logging.getLogger(name).setLevel(logging.INFO)
-    try:
+    with heard_by(handler, LOGGED):
         yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).removeHandler(handler)
-            logging.getLogger(name).setLevel(level)

@@ -30,6 +30,7 @@ from prefect.settings import (
 )
 
 from tasks.errors import ThorQueueError
+from tasks.jobs.attempt_log import heard_by
 from tasks.prefect_api.clients import may_show
 from tasks.prefect_api.runs import make_artifact
 
@@ -89,17 +90,8 @@ def forwarded_logs() -> Iterator[None]:
     """Show the log lines of our own loggers, INFO and up, at the run that is at work in the thread that logs."""
     handler = _LogHandler()
     handler.setLevel(logging.INFO)
-    levels = {name: logging.getLogger(name).level for name in FORWARDED}
-    for name in FORWARDED:
-        logging.getLogger(name).addHandler(handler)
-        if logging.getLogger(name).getEffectiveLevel() > logging.INFO:
-            logging.getLogger(name).setLevel(logging.INFO)
-    try:
+    with heard_by(handler, FORWARDED):
         yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).removeHandler(handler)
-            logging.getLogger(name).setLevel(level)
 
 
 @contextlib.contextmanager

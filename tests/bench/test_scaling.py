@@ -5,14 +5,10 @@ from collections import Counter
 import pytest
 
 from tasks.bucket.layout import JobLayout
-from tasks.jobs.finish import finish_task
 from tasks.jobs.manifest_file import read_manifest
 from tasks.jobs.monitor import JobWatch
-from tasks.jobs.run_attempt import Attempt
 from tasks.jobs.submit import Submission, new_job_id, submit_job
 from tasks.jobs.task_inputs import SurveyCache
-from tasks.records.message import TaskMessage
-from tasks.records.status import Succeeded
 from tasks.results.job_results import CollectOptions, collect_results
 from tests.bench.scaling import (
     Requests,
@@ -24,8 +20,8 @@ from tests.bench.scaling import (
 )
 from tests.support.buckets import FakeBucket
 from tests.support.job_inputs import small_inputs
+from tests.support.whole_task import do_task
 from workers.engines_here import EnginesHere
-from workers.reception import look_and_claim
 
 TASKS = ("Hebe", "Eros", "Pallas")
 JOB = JobLayout(new_job_id("survey-07"))
@@ -48,21 +44,6 @@ def asked(bucket):
     return Requests(counts["write"], counts["list"], counts["read"], counts["generation"])
 
 
-def work(bucket, surveys, engines, task_id):
-    message = TaskMessage(job_id=JOB.job_id, bucket=bucket.url, task_id=task_id)
-    claimed = look_and_claim(bucket, message, {}, worker="w:1", renew_seconds=60.0, engines=engines)
-    attempt = Attempt(
-        claimed.assignment,
-        bucket=bucket,
-        tell=lambda _: None,
-        await_lease=lambda: None,
-        surveys=surveys,
-        checkpoint_seconds=3600.0,  # however slow the machine is at this moment
-    )
-    attempt.run()
-    finish_task(claimed.file, Succeeded(outputs=attempt.ending.outputs), may_leave=attempt.ending.has_leftovers)
-
-
 @pytest.mark.parametrize("merge_only", [True, False])
 def test_a_job_asks_what_the_model_says(tmp_path, merge_only):
     bucket = FakeBucket()
@@ -73,7 +54,7 @@ def test_a_job_asks_what_the_model_says(tmp_path, merge_only):
 
     surveys, engines = SurveyCache(10**9), EnginesHere()
     for task_id in TASKS:
-        work(bucket, surveys, engines, task_id)
+        do_task(bucket, JOB, task_id, surveys, engines)
     assert asked(bucket) == requests_of_workers(len(TASKS), n_workers=1)
 
     watch = JobWatch(bucket, JOB, list(TASKS))

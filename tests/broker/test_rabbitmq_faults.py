@@ -28,6 +28,15 @@ from tests.support.queues import (
 pytestmark = pytest.mark.rabbitmq
 
 
+def assert_different_messages(consumer, count):
+    """So many different messages come, some of them perhaps twice."""
+    seen = set()
+    while len(seen) < count:
+        delivery = receive(consumer)
+        assert consumer.ack(delivery)
+        seen.add(delivery.body)
+
+
 @pytest.fixture
 def proxy(rabbitmq):
     with fault_proxy(rabbitmq.port) as opened:
@@ -136,12 +145,7 @@ def test_what_a_frozen_broker_did_not_confirm_is_an_error_and_can_be_sent_again(
 
     publisher.publish(numbered(300, first=100))
 
-    consumer = rabbitmq_queue.consumer()
-    seen = set()
-    while len(seen) < 400:
-        delivery = receive(consumer)
-        assert consumer.ack(delivery)
-        seen.add(delivery.body)
+    assert_different_messages(rabbitmq_queue.consumer(), 400)
 
 
 def test_a_reset_connection_gives_the_message_back_and_the_consumer_comes_back(proxy, proxied_url):
@@ -294,12 +298,7 @@ def test_an_alarm_holds_publishers_back_and_loses_nothing(rabbitmq, rabbitmq_que
         publisher.publish(numbered(5, first=1))
 
     publisher.publish(numbered(5, first=1))
-    consumer = rabbitmq_queue.consumer()
-    seen = set()
-    while len(seen) < 6:
-        delivery = receive(consumer)
-        assert consumer.ack(delivery)
-        seen.add(delivery.body)
+    assert_different_messages(rabbitmq_queue.consumer(), 6)
 
 
 def test_a_consumer_acks_during_an_alarm(rabbitmq, rabbitmq_queue):

@@ -211,10 +211,15 @@ def test_a_task_that_fails_is_told_to_the_supervisor_and_red_in_the_ui(job, pref
     assert "observations.csv" in outer.state.message
 
 
-def test_the_flow_run_of_a_lost_attempt_is_marked_crashed(job, prefect):
+def former_run(job, state):
+    """The flow run of a first attempt, in that state."""
     with get_client(sync_client=True) as client:
         parameters = {"job_id": job.job_id, "task_id": "Hebe", "attempt": 1}
-        lost = client.create_flow_run(thor_task, parameters=parameters, state=Running())
+        return client.create_flow_run(thor_task, parameters=parameters, state=state)
+
+
+def test_the_flow_run_of_a_lost_attempt_is_marked_crashed(job, prefect):
+    lost = former_run(job, Running())
 
     Supervisor().run(job, attempt=2, former_flow_run_id=str(lost.id))
 
@@ -225,9 +230,7 @@ def test_the_flow_run_of_a_lost_attempt_is_marked_crashed(job, prefect):
 
 
 def test_a_flow_run_that_ended_stays_as_it_is_when_its_task_is_done_again(job, prefect):
-    with get_client(sync_client=True) as client:
-        parameters = {"job_id": job.job_id, "task_id": "Hebe", "attempt": 1}
-        ended = client.create_flow_run(thor_task, parameters=parameters, state=Failed())
+    ended = former_run(job, Failed())
 
     Supervisor().run(job, attempt=2, former_flow_run_id=str(ended.id))
 

@@ -6,16 +6,14 @@ import pytest
 
 from tasks.bucket.layout import JobLayout
 from tasks.jobs.finish import finish_task
-from tasks.jobs.run_attempt import Attempt
 from tasks.jobs.status_file import read_status_file
 from tasks.jobs.submit import Submission, new_job_id
 from tasks.jobs.task_inputs import SurveyCache
-from tasks.records.message import TaskMessage
 from tasks.records.status import Claimed, Renewed, Succeeded
 from tests.support.buckets import FakeBucket
 from tests.support.job_inputs import small_inputs
+from tests.support.whole_task import do_task
 from workers.engines_here import EnginesHere
-from workers.reception import look_and_claim
 
 JOB = JobLayout(new_job_id("survey-07"))
 MOST_REQUESTS = 20
@@ -36,29 +34,13 @@ def bucket(inputs):
     return bucket
 
 
-def do_task(bucket, task_id, surveys, engines):
-    """Do as a worker and its child do."""
-    message = TaskMessage(job_id=JOB.job_id, bucket=bucket.url, task_id=task_id)
-    claimed = look_and_claim(bucket, message, {}, worker="w:1", renew_seconds=60.0, engines=engines)
-    attempt = Attempt(
-        claimed.assignment,
-        bucket=bucket,
-        tell=lambda _: None,
-        await_lease=lambda: None,
-        surveys=surveys,
-        checkpoint_seconds=3600.0,  # however slow the machine is at this moment
-    )
-    attempt.run()
-    finish_task(claimed.file, Succeeded(outputs=attempt.ending.outputs), may_leave=attempt.ending.has_leftovers)
-
-
 def test_a_short_task_makes_few_requests_and_none_that_finds_nothing_to_do(bucket):
     surveys = SurveyCache(10**9)
     engines = EnginesHere()
-    do_task(bucket, "Hebe", surveys, engines)
+    do_task(bucket, JOB, "Hebe", surveys, engines)
     bucket.history.clear()
 
-    do_task(bucket, "Eros", surveys, engines)
+    do_task(bucket, JOB, "Eros", surveys, engines)
 
     task = JOB.task("Eros")
     asked = Counter(bucket.history)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.debian import PackagesUnavailableError, unpack_with_dependencies
+from tests.services.debian import PackagesUnavailableError, complete_if_it_runs, unpack_with_dependencies
 
 ROOT = Path(__file__).parents[2]
 UNPACKED = ROOT / ".cache" / "chromium"
@@ -105,14 +105,10 @@ def install() -> Chromium:
             UNPACKED,
             is_wanted=lambda name: name.startswith(("chromium", "fonts-", "fontconfig")),
         )
-        (UNPACKED / "complete").touch()
-        found = installation()
-        assert found is not None
-        try:
+        with complete_if_it_runs(UNPACKED):
+            found = installation()
+            assert found is not None
             _require_running(found)
-        except PackagesUnavailableError:
-            (UNPACKED / "complete").unlink()
-            raise
         return found
 
 

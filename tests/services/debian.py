@@ -3,10 +3,11 @@
 apt's lists and cache are private ones, so that an ordinary user can update them and root takes the very same way.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _UNWANTED_LIBRARIES = ("libpython", "libperl", "libpam", "libc6")
@@ -73,6 +74,17 @@ def _apt_with_private_directories(private: Path) -> list[str]:
         "APT::Sandbox::User": "root",
     }
     return ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
+
+
+@contextlib.contextmanager
+def complete_if_it_runs(unpacked: Path) -> Iterator[None]:
+    """Mark what was unpacked as complete, unless the block finds that it does not run here."""
+    (unpacked / "complete").touch()
+    try:
+        yield
+    except PackagesUnavailableError:
+        (unpacked / "complete").unlink()
+        raise
 
 
 def _dependencies(apt: Sequence[str], package: str, updated: "subprocess.CompletedProcess[str]") -> list[str]:

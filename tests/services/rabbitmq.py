@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.certificates import make_certificates
-from tests.services.debian import PackagesUnavailableError, unpack_with_dependencies
+from tests.services.debian import PackagesUnavailableError, complete_if_it_runs, unpack_with_dependencies
 from tests.services.processes import END_WITH_PARENT, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -85,13 +85,9 @@ def install() -> Installation:
             pass
         unpack_with_dependencies("rabbitmq-server", UNPACKED, is_wanted=lambda name: name.startswith("erlang-"))
         _make_erlang_relocatable(UNPACKED / "usr/lib/erlang")
-        (UNPACKED / "complete").touch()
-        found = installation()
-        try:
+        with complete_if_it_runs(UNPACKED):
+            found = installation()
             _require_running_erlang(found)
-        except PackagesUnavailableError:
-            (UNPACKED / "complete").unlink()
-            raise
         return found
 
 

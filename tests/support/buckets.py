@@ -3,11 +3,12 @@
 `tests/bucket/test_bucket_contract.py` holds them to the same tests as the directory and Google Cloud Storage.
 """
 
+import functools
 import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tasks.bucket.checksum import crc32c_from_bytes
 from tasks.bucket.content import Body, ScratchFile, bytes_of
@@ -172,41 +173,17 @@ class EndingBucket:
         self._lock = threading.Lock()
         self.has_ended = False
 
-    @property
-    def url(self) -> str:
-        return self._bucket.url
-
-    @property
-    def write_pause_seconds(self) -> float:
-        return self._bucket.write_pause_seconds
-
-    def read(self, name: str) -> StoredObject:
-        self._require_alive()
-        return self._bucket.read(name)
-
-    def download(self, name: str, into: ScratchFile) -> int:
-        self._require_alive()
-        return self._bucket.download(name, into)
-
-    def write(self, name: str, body: Body, *, if_generation: int | None = None, summary: str | None = None) -> int:
-        self._require_alive(spend=1)
-        return self._bucket.write(name, body, if_generation=if_generation, summary=summary)
-
-    def generation(self, name: str) -> int:
-        self._require_alive()
-        return self._bucket.generation(name)
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._bucket, name)
+        return functools.partial(self._called, name) if callable(found) else found
 
     def list(self, prefix: str, *, ending: str = "") -> Iterator[ObjectInfo]:
         self._require_alive()
         yield from self._bucket.list(prefix, ending=ending)
 
-    def require_there(self) -> None:
-        self._require_alive()
-        self._bucket.require_there()
-
-    def delete(self, name: str) -> None:
-        self._require_alive(spend=1)
-        self._bucket.delete(name)
+    def _called(self, name: str, *arguments: Any, **options: Any) -> Any:
+        self._require_alive(spend=1 if name in {"write", "delete"} else 0)
+        return getattr(self._bucket, name)(*arguments, **options)
 
     def _require_alive(self, *, spend: int = 0) -> None:
         with self._lock:

@@ -43,11 +43,11 @@ def patiently(condition, *, what):
 
 
 @contextlib.contextmanager
-def running(*command, environment, log):
+def running(*command, environment, log, cwd=ROOT):
     """Run a command of this checkout until the end of the block."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*END_WITH_PARENT, sys.executable, *command], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [*END_WITH_PARENT, sys.executable, *command], cwd=cwd, env=environment, stdout=output, stderr=output
         )
         try:
             yield process

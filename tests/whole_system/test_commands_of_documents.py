@@ -15,8 +15,9 @@ import pytest
 
 from flows.__main__ import VERBS, WORKER, verb_named
 from tasks.inputs.csv_text import csv_from_table
-from tests.services.processes import END_WITH_PARENT, wait_until
+from tests.services.processes import wait_until
 from tests.support.ades_survey import ades_survey
+from tests.support.deployed import running
 from tests.support.documents import PAGES, ROOT, blocks_of, commands_of, commands_within_lines
 from tests.support.job_inputs import observations_of, orbits_of
 from workers.__main__ import COMMAND_LINE as WORKER_COMMAND_LINE
@@ -102,19 +103,9 @@ class Terminal:
     @contextlib.contextmanager
     def _running(self, words, ready):
         log = self.folder / f"service-{len(list(self.folder.glob('service-*')))}.log"
-        with log.open("wb") as printed:
-            process = subprocess.Popen(
-                [*END_WITH_PARENT, *words], cwd=self.folder, env=self.environment, stdout=printed, stderr=printed
-            )
-            try:
-                wait_until(lambda: self._is_at_work(process, log, ready), seconds=200, what=f"{words} is at work")
-                yield
-            finally:
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(60)
-                process.kill()
-                process.wait()
+        with running(*words[1:], environment=self.environment, log=log, cwd=self.folder) as process:
+            wait_until(lambda: self._is_at_work(process, log, ready), seconds=200, what=f"{words} is at work")
+            yield
 
     @staticmethod
     def _is_at_work(process, log, ready):

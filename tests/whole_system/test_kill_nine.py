@@ -57,30 +57,28 @@ def await_kill(rig):
     assert worker.popen.returncode == -signal.SIGKILL, rig.tell()
 
 
-def test_a_worker_killed_at_any_step_loses_nothing(make_rig):
-    rigs = {step: make_rig() for step in STEPS}
+def assert_no_kill_loses(steps, make_rig, tasks, ends, *, faults):
+    """Kill a worker at each of these steps, and start another: the tasks end as they should, all the same."""
+    rigs = {step: make_rig() for step in steps}
     for step, rig in rigs.items():
-        rig.submit(orbit={})
+        rig.submit(**tasks)
         rig.worker("--kill-at", step)
     for rig in rigs.values():
         await_kill(rig)
         rig.worker()
 
     for rig in rigs.values():
-        rig.assert_promises({"orbit": "succeeded"}, faults=1)
+        rig.assert_promises(ends, faults=faults)
+
+
+def test_a_worker_killed_at_any_step_loses_nothing(make_rig):
+    assert_no_kill_loses(STEPS, make_rig, {"orbit": {}}, {"orbit": "succeeded"}, faults=1)
 
 
 def test_a_worker_killed_while_it_renews_its_lease_loses_nothing(make_rig):
-    rigs = {step: make_rig() for step in STEPS_OF_A_LONG_TASK}
-    for step, rig in rigs.items():
-        rig.submit(orbit={"seconds": LONG_SECONDS})
-        rig.worker("--kill-at", step)
-    for rig in rigs.values():
-        await_kill(rig)
-        rig.worker()
-
-    for rig in rigs.values():
-        rig.assert_promises({"orbit": "succeeded"}, faults=1)
+    assert_no_kill_loses(
+        STEPS_OF_A_LONG_TASK, make_rig, {"orbit": {"seconds": LONG_SECONDS}}, {"orbit": "succeeded"}, faults=1
+    )
 
 
 @pytest.mark.slow
@@ -117,16 +115,7 @@ def test_of_two_workers_on_real_test_orbits_one_is_killed_in_a_stage_and_all_tas
 
 
 def test_a_worker_killed_while_it_settles_a_crash_loses_nothing(make_rig):
-    rigs = {step: make_rig() for step in STEPS_OF_A_CRASH}
-    for step, rig in rigs.items():
-        rig.submit(bad={"fault": "crash"})
-        rig.worker("--kill-at", step)
-    for rig in rigs.values():
-        await_kill(rig)
-        rig.worker()
-
-    for rig in rigs.values():
-        rig.assert_promises({"bad": "crashed"}, faults=3)
+    assert_no_kill_loses(STEPS_OF_A_CRASH, make_rig, {"bad": {"fault": "crash"}}, {"bad": "crashed"}, faults=3)
 
 
 def test_a_worker_killed_while_it_takes_over_loses_nothing(make_rig):

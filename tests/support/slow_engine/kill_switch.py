@@ -50,34 +50,19 @@ class DeadlyBucket:
         self._bucket = bucket
         self._switch = switch
 
-    @property
-    def url(self) -> str:
-        return self._bucket.url
+    def __getattr__(self, verb: str) -> Any:
+        act = getattr(self._bucket, verb)
+        if verb not in {"read", "download", "write", "generation", "delete"}:
+            return act
+        told = "read" if verb == "download" else verb
 
-    @property
-    def write_pause_seconds(self) -> float:
-        return self._bucket.write_pause_seconds
+        def switched(name: str, *given: Any, **options: Any) -> Any:
+            return self._switch.around(f"{told} {leaf(name)}", lambda: act(name, *given, **options))
 
-    def read(self, name):
-        return self._switch.around(f"read {leaf(name)}", lambda: self._bucket.read(name))
+        return switched
 
-    def download(self, name, into):
-        return self._switch.around(f"read {leaf(name)}", lambda: self._bucket.download(name, into))
-
-    def write(self, name, body, **options):
-        return self._switch.around(f"write {leaf(name)}", lambda: self._bucket.write(name, body, **options))
-
-    def generation(self, name):
-        return self._switch.around(f"generation {leaf(name)}", lambda: self._bucket.generation(name))
-
-    def list(self, prefix, **options) -> Iterator[Any]:
+    def list(self, prefix: str, **options: Any) -> Iterator[Any]:
         return iter(self._switch.around(f"list {leaf(prefix)}", lambda: list(self._bucket.list(prefix, **options))))
-
-    def require_there(self):
-        self._bucket.require_there()
-
-    def delete(self, name):
-        return self._switch.around(f"delete {leaf(name)}", lambda: self._bucket.delete(name))
 
 
 class DeadlyConsumer:
