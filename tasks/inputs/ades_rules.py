@@ -30,7 +30,7 @@ REQUIRED_COLUMNS = ("trkSub", "mode", "stn", "obsTime", "ra", "dec", "astCat")
 POSITIVE = r"(?=[0-9.]*[1-9])(0|[1-9]\d{0,4})(\.\d*)?"
 """A decimal above 0 and below 100 000, without an exponent or a sign."""
 
-POSITION = r"(?=.{1,14}$)[+-]?\d{1,12}(\.\d*)?"
+POSITION = r"(?=.{1,14}$)[+-]?(0|[1-9]\d{0,11})(\.\d*)?"
 
 _TEXT = rf"(?=.*\S)[^|]{{1,{LONGEST_TEXT}}}"
 _WIDTH_6 = rf"(?=.{{1,6}}$){POSITIVE}"

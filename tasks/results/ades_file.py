@@ -70,10 +70,11 @@ def ades_files(
     if items:
         notes += _says_undesignated(reported)
     where = _positions_km(observers)
+    missing: dict[tuple[str, ...], list[str]] = {}
     for code in sorted(filter(None, members["observatory_code"].unique().to_pylist())):
         settings = settings_of_observatory(items, code)
         if settings.missing:
-            notes.append(_says_missing(settings))
+            missing.setdefault(tuple(settings.missing), []).append(code)
             continue
         own = members.filter(pc.equal(members["observatory_code"], code))
         rows = [_row(detection, settings, where.get(detection["obs_id"])) for detection in _in_order(own)]
@@ -84,6 +85,7 @@ def ades_files(
             notes.append(f"ADES: no file for observatory {code}, it would break ADES's rules: {'; '.join(faults)}.")
         else:
             bodies[f"ades_{code}.psv"] = text.encode()
+    notes += [_says_missing(keys, codes) for keys, codes in missing.items()]
     return AdesFiles(bodies, notes)
 
 
@@ -243,9 +245,10 @@ def _software(orbits: pa.Table) -> str:
     return ", ".join(sorted(orbits["software"].unique().to_pylist()))
 
 
-def _says_missing(settings: AdesSettings) -> str:
+def _says_missing(keys: Sequence[str], codes: Sequence[str]) -> str:
+    observatories = f"observatory {codes[0]}" if len(codes) == 1 else f"observatories {', '.join(codes)}"
     return (
-        f"ADES: no file for observatory {settings.code}, since the config has no {', '.join(settings.missing)}. "
+        f"ADES: no file for {observatories}, since the config has no {', '.join(keys)}. "
         "Put them in a csv of key,value and collect again with --config FILE."
     )
 

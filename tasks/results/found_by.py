@@ -25,6 +25,11 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """What both can tell apart: name -> groups of the model, and classes of orbits. A comet has the class of its orbit."""
 
 
+MOST_LINEAR = 20
+"""With more objects of one test orbit the axis is logarithmic: one that found two stands beside one that found
+hundreds."""
+
+
 @dataclass(frozen=True)
 class ShareOfOrbit:
     """What one test orbit found."""
@@ -97,15 +102,18 @@ def picture_of_test_orbits(shares: Sequence[ShareOfOrbit]) -> list[Picture]:
         above.set_ylabel("Objects so far")
         below.bar(number, [each.objects for each in shares], color=SKY_BLUE, label="found")
         below.bar(number, [each.only_here for each in shares], color=BLUE, label="by no other")
-        # A test orbit that found little stands beside one that found hundreds.
-        below.set_yscale("symlog", linthresh=1.0)
-        below.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%d"))
+        most = max(each.objects for each in shares)
+        if most > MOST_LINEAR:
+            below.set_yscale("symlog", linthresh=1.0)
+            below.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%d"))
+        else:
+            below.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         below.axhline(0.0, color=GREY, linewidth=0.6)
         below.set_ylabel("Objects")
         below.set_xlabel("Test orbit, in the order of the job")
         below.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
         below.set_xlim(0.3, len(shares) + 0.7)
-        below.set_ylim(0.0, max(each.objects for each in shares) * 6.0)  # room for the legend
+        below.set_ylim(0.0, most * (6.0 if most > MOST_LINEAR else 1.4))  # room for the legend
         below.legend(frameon=False, ncols=2, loc="upper right")
 
     idle = sum(each.only_here == 0 for each in shares)

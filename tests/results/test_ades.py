@@ -95,6 +95,17 @@ def test_without_names_nothing_is_invented_and_the_missing_keys_are_named():
     assert re.findall(r"ades\.[\w.]+\w", files.notes[0]) == ["ades.observers.name", "ades.astCat"]
 
 
+def test_observatories_that_lack_the_same_keys_share_a_note():
+    merged, observations = merged_demo()
+    first = set(merged.members.filter(pa.compute.equal(merged.members["orbit_index"], 0))["obs_id"].to_pylist())
+    codes = ["703" if obs_id in first else "X05" for obs_id in observations["obs_id"].to_pylist()]
+
+    files = ades_files(completed(replaced(observations, "observatory_code", codes)), {}, job_id="survey-07")
+
+    (note,) = files.notes
+    assert note.startswith("ADES: no file for observatories 703, X05, since the config has no ")
+
+
 def test_an_observatory_that_is_not_described_does_not_stop_the_others():
     merged, observations = merged_demo()
     first = set(merged.members.filter(pa.compute.equal(merged.members["orbit_index"], 0))["obs_id"].to_pylist())
