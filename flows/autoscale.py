@@ -80,16 +80,17 @@ def autoscale(
     bucket: BucketUrl = None,
     queue: QueueUrl = None,
 ) -> Scaling:
-    """Start flow runs of the worker deployment for the tasks that wait.
+    """Start workers for the waiting tasks, as flow runs of the worker deployment.
 
-    One look at the queue and at the flow runs of workers; workers leave by themselves when they find nothing to do.
+    It looks once at the queue and at the flow runs of workers. Workers leave by themselves when they find nothing to
+    do.
     Needs PREFECT_API_URL, and a Prefect worker that serves the pool of the deployment. Safe to run at any time.
 
     Args:
-        minimum: Workers that there are even when nothing waits.
-        maximum: Workers at most. The work pool has a limit of its own.
+        minimum: Workers to keep even when nothing waits.
+        maximum: Most workers to have. The work pool has a limit of its own.
         tasks_per_worker: Waiting tasks for which one more worker is started.
-        deployment: FLOW/NAME, the deployment whose flow runs are workers; which queue they serve its work pool says.
+        deployment: FLOW/NAME of the deployment whose flow runs are workers; its work pool says which queue they serve.
         bucket: gs://NAME or file:///PATH whose embedded queue to look at. Default: THOR_BUCKET.
     """
     limits = Limits(minimum, maximum, tasks_per_worker)

@@ -21,10 +21,10 @@ from tasks.wording import counted
 def cancel(
     job_id: JobName, task_ids: Annotated[tuple[str, ...], Positional("TASK...")] = (), bucket: BucketUrl = None
 ) -> CancelReport:
-    """Give up what is not done of a job, or single tasks of it that wait.
+    """Cancel the unfinished tasks of a job, or single tasks that are waiting.
 
-    Requested tasks fail as cancelled at once, those at work when their worker next renews its lease; what is done
-    stays. `python -m flows.retry JOB --kind cancelled` takes it back. Safe to run twice.
+    Requested tasks fail as cancelled at once, tasks in progress when their worker next renews its lease; finished tasks
+    keep their results. `python -m flows.retry JOB --kind cancelled` undoes it. Safe to run twice.
 
     Args:
         task_ids: Only these tasks, if they wait for a worker. Default: the whole job.

@@ -30,15 +30,15 @@ def clean_up_jobs(
     unfinished: bool = False,  # noqa: FBT001, FBT002
     bucket: BucketUrl = None,
 ) -> list[OldJob]:
-    """Take jobs out of the bucket that are old and done: inputs, statuses, outputs.
+    """Delete old finished jobs from the bucket: inputs, statuses, outputs.
 
-    A dry run unless it is said otherwise. A job with tasks that have not come to an end stays, and so does one without
-    a manifest, which has no age. Local copies that `flows.collect` made stay. Safe to run twice.
+    Without --yes it only says what it would delete. A job with unfinished tasks stays, and so does one without a
+    manifest, whose age is not known. Local copies that `flows.collect` made stay. Safe to run twice.
 
     Args:
-        older_than_days: Jobs that were submitted longer ago than this, by their manifest.
-        dry_run: Only tell which jobs would go; --yes deletes them.
-        unfinished: Also jobs with tasks that have not come to an end. Otherwise such a job always stays.
+        older_than_days: Jobs that were submitted longer ago than this, according to their manifest.
+        dry_run: Only say which jobs would be deleted; --yes deletes them.
+        unfinished: Also delete jobs with unfinished tasks, which otherwise stay.
     """
     limits = limits_from_days(older_than_days, now=datetime.now(UTC), with_unfinished=unfinished)
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)

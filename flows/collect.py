@@ -51,14 +51,15 @@ def collect_job(
     catalogue: Path | None = None,
     merge_only: bool = False,  # noqa: FBT001, FBT002 (a check box)
 ) -> Collected:
-    """Bring the outputs of a job home, and merge its recovered orbits.
+    """Download the outputs of a job, and merge its recovered orbits.
 
-    Tasks that have not come to an end are left out. Ends with exit code 0 only when every task has succeeded.
+    Unfinished tasks are left out. The exit code is 0 only when every task has succeeded.
 
     Args:
         output: Directory for the results, on the machine that runs this. Default: thor_output/JOB_ID.
-        config: File of settings whose keys ades.* go before those of the job; other keys change nothing any more.
-        merge_only: Of each task only what the merged results are made of, and why it failed: for jobs of many tasks.
+        config: File of settings: its keys ades.* override those of the job. Other keys have no effect any more.
+        merge_only: Download of each task only the files that the merged results are made of, and why it failed: for
+            jobs of many tasks.
     """
     options = replace(collect_options(config, catalogue), merge_only=merge_only)
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)

@@ -44,7 +44,7 @@ def compare(
 
     Args:
         job_a: The job to start from.
-        job_b: The job that is held against it.
+        job_b: The job to compare with it.
         output: Directory for the page and the tables. Default: thor_output/JOB_A-JOB_B.
     """
     first, second = (JobLayout(job_id_from_text(job_id)) for job_id in (job_a, job_b))

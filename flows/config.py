@@ -43,7 +43,7 @@ def explain(output: Path | None = None) -> ConfigReport:
     """Explain every key of config.csv: its default, what it may be, what it means.
 
     A key of ADES may name an observatory, such as ades.X05.telescope.aperture; ades.band.FILTER is the ADES band of a
-    filter. With --output they are written as a config: change the values, and leave out what keeps its default.
+    filter. With --output they are written as a config: change values, and delete the rows whose default you keep.
 
     Args:
         output: The csv to write: key,value,expected,meaning. It must not be there yet.

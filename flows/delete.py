@@ -21,14 +21,14 @@ def delete(
     yes: bool = False,  # noqa: FBT001, FBT002 (a check box)
     force: bool = False,  # noqa: FBT001, FBT002
 ) -> DeleteReport:
-    """Take a job out of the bucket: inputs, statuses, outputs.
+    """Delete a job from the bucket: inputs, statuses, outputs.
 
     Refused while tasks are requested or in progress. An interrupted deletion is completed by running it again. A local
     copy that `flows.collect` made stays.
 
     Args:
-        yes: Needed: says that it is meant.
-        force: Also when tasks have not come to an end.
+        yes: Required: confirms the deletion.
+        force: Delete it although tasks are unfinished.
     """
     job = JobLayout(job_id_from_text(job_id))
     store = open_bucket_from_settings(settings_from_environment(), bucket or None)

@@ -30,10 +30,10 @@ PREFECT = "Prefect API"
 
 @thor_flow(name="thor-doctor")
 def doctor(bucket: BucketUrl = None, queue: QueueUrl = None) -> list[Finding]:
-    """Look at everything that jobs need, and say what to do about what is wrong.
+    """Check everything that jobs need, and say how to mend what is wrong.
 
-    Bucket (with a probe object), queue, Prefect, engines, disks of this machine; what is wrong in one place holds up no
-    other look. Ends with exit code 1 when there is a problem; warnings alone end with 0.
+    Bucket (with a probe object), queue, Prefect, engines, disks of this machine; a problem in one place does not stop
+    the other checks. The exit code is 1 when there is a problem, and 0 when there are only warnings.
     """
     changes = {"bucket": bucket or None, "queue": command_line.queue_url(queue)}
     asked = {name: value for name, value in changes.items() if value is not None}

@@ -29,7 +29,7 @@ def drain_dead(
     queue: QueueUrl = None,
     discard: bool = False,  # noqa: FBT001, FBT002 (a check box)
 ) -> list[DeadMessage]:
-    """Clear the dead queue; the tasks of its messages fail with the reason.
+    """Empty the dead-letter queue; the tasks of its messages fail, with the reason.
 
     A message whose task is requested makes it fail; one whose task is in progress is sent again; one whose task has
     come to an end is removed. Messages that name no task of this bucket are listed and kept; the exit code is 1 then.

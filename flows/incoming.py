@@ -23,8 +23,8 @@ def submit_incoming(bucket: BucketUrl = None, queue: QueueUrl = None) -> list[Ar
     """Submit every new table of observations below incoming/ of the bucket, each exactly once.
 
     Its test orbits are those of orbits.csv beside it, or in the nearest folder above; settings likewise from
-    config.csv. What is wrong with a table is written beside it (TABLE.error.txt), holds up no other, and makes the exit
-    code 1. Safe to run at any time, also twice at once.
+    config.csv. What is wrong with a table is written beside it (TABLE.error.txt); the other tables are submitted all
+    the same, and the exit code is 1. Safe to run at any time, also twice at once.
     """
     settings = settings_with(bucket=bucket, queue=queue)
     store = open_bucket_from_settings(settings, bucket or None)

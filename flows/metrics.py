@@ -30,15 +30,15 @@ def metrics(
     bucket: BucketUrl = None,
     queue: QueueUrl = None,
 ) -> None:
-    """Tell Prometheus how many tasks are in each state, and how many messages wait. Runs until it is stopped.
+    """Export to Prometheus how many tasks are in each state, and how many messages wait. Runs until stopped.
 
-    Workers tell of themselves: `python -m workers --metrics-port`.
+    Workers export their own metrics: `python -m workers --metrics-port`.
 
     Args:
         port: Serve the metrics on this port.
         file: Write them into this file, for node_exporter's textfile collector.
         seconds: Look again after this long.
-        once: Look once, and leave: for a file that cron keeps.
+        once: Look once and exit: for a file that a cron job keeps.
     """
     settings = settings_from_environment()
     store = open_bucket_from_settings(settings, bucket or None)

@@ -56,13 +56,13 @@ def run_night(
     """Bring a survey up to date: take in new tables, link each new night with those before it, report what is new.
 
     The survey lies below surveys/SURVEY/ of the bucket (docs/surveys.md). Safe to run at any time, also twice at once;
-    killed anywhere, the next run goes on. Ends with exit code 1 when a table was refused.
+    if it is killed, the next run goes on. The exit code is 1 when a table was refused.
 
     Args:
         survey: The survey's name.
         workers: Workers to start on this machine and stop at the end. Default: as many as cores on a sqlite queue, else
             none.
-        wait: Follow each night's job to its end; otherwise one that is not complete is left to the next run.
+        wait: Follow each night's job to its end. With --no-wait an unfinished job is left to the next run.
     """
     settings = settings_with(bucket=bucket, queue=queue)
     store, settings = places_of(settings, bucket)

@@ -65,10 +65,10 @@ def choose(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         population: File of orbits to choose for, in any format of test orbits. Default: the synthetic model.
         config: File of the job's settings, csv of key,value. Default: the defaults of all settings.
         number: How many test orbits, at most. Default: as many as the coverage takes.
-        coverage: Share of each group's objects in the field that are to be covered, when no number is given.
+        coverage: Stop when this share of each group's objects in the field is covered, unless --number is given.
         groups: Groups of the synthetic model.
-        window_days: A longer survey is cut into windows of this many days at most.
-        field_radius_deg: Radius of an exposure whose detections are too few to tell it, deg.
+        window_days: Cut a longer survey into windows of at most this many days.
+        field_radius_deg: Radius to assume for exposures with too few detections to estimate it from, degrees.
         output: The csv to write, on the machine that runs this.
     """
     selection = SelectionSettings(number, coverage, groups_named(groups), window_days, field_radius_deg)

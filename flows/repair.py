@@ -32,15 +32,15 @@ def repair(
     queue: QueueUrl = None,
     recreate_queues: bool = False,  # noqa: FBT001, FBT002 (a check box)
 ) -> RepairAllReport:
-    """Send a message again for every task that is not done, as after a queue was lost.
+    """Send the message of every unfinished task again, for example after a queue was lost.
 
-    Safe to run at any time: a message too many does no harm, and nothing in the bucket is changed.
+    Safe to run at any time: a duplicate message does no harm, and nothing in the bucket is changed.
 
     Args:
         job_id: The job's id; in a form, empty: every job of the bucket.
         all_jobs: Every job of the bucket.
-        recreate_queues: First delete the RabbitMQ queues that do not work (no leader, other arguments) and make them
-            anew. For all jobs only, and to be done for every bucket that uses these queues.
+        recreate_queues: First delete the RabbitMQ queues that do not work (no leader, other arguments) and create them
+            again. Only with --all; run it for every bucket that uses these queues.
     """
     settings = settings_from_environment()
     store = open_bucket_from_settings(settings, bucket or None)

@@ -26,7 +26,7 @@ def retry(
     bucket: BucketUrl = None,
     queue: QueueUrl = None,
 ) -> RetryReport:
-    """Have failed tasks of a job done again. Safe to run twice.
+    """Run failed tasks of a job again. Safe to run twice.
 
     Args:
         kind: Only failures of this kind. Default: all but cancelled. On a cancelled job, "cancelled" and "all" end the

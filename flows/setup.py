@@ -29,16 +29,16 @@ def make_ready(
     service_account_file: Path | None = None,
     most_workers: Annotated[int, Field(ge=1)] | None = None,
 ) -> Sequence[Step]:
-    """Make on the Prefect server of PREFECT_API_URL what deployments need.
+    """Create on the Prefect server at PREFECT_API_URL what deployments need.
 
     Work pools with their limits; blocks for the bucket, its credentials and the queue's URL; an automation that marks
-    dead flow runs as Crashed. Safe to run again: what is there and right stays as it is, and an option that is not
-    given changes nothing. Then: prefect --no-prompt deploy --all.
+    dead flow runs as Crashed. Safe to run again: what is right already stays as it is, and an option that is not given
+    changes nothing. Then: prefect --no-prompt deploy --all.
 
     Args:
         service_account_file: Key of a Google service account to keep in the credentials block. Default: each machine
             has its own.
-        most_workers: Flow runs of workers at a time in a pool. Default for a new pool: 16.
+        most_workers: Most flow runs of workers at a time in a pool. Default for a new pool: 16.
     """
     wanted = wanted_from(settings_from_environment(), bucket, queue, service_account_file, most_workers)
     url = command_line.require_prefect("set up Prefect")

@@ -31,18 +31,18 @@ def status(
     bucket: BucketUrl = None,
     queue: QueueUrl = None,
 ) -> JobReport:
-    """Show what each task of a job is at: state, stage, attempt, worker.
+    """Show each task of a job: state, stage, attempt, worker.
 
-    With --watch it looks at the statuses for a while and names the tasks that stall: a worker that lives renews its
-    lease, so nobody works on a task whose status stands still. No clock of another machine is asked. Ends with exit
-    code 1 when a task has failed, stalls, or has no readable status.
+    With --watch it observes the statuses for a while and names the tasks that have stalled: a living worker renews its
+    lease, so a task whose status does not change has no worker. Clocks of other machines are not compared. The exit
+    code is 1 when a task has failed, has stalled, or has no readable status.
 
     Args:
         watch: Watch the tasks in progress for 2.5 renewals of the lease.
         watch_seconds: Watch for this many seconds instead.
         state: Show only tasks in this state; may be repeated.
-        queue: The queue of the job's workers, for how often they renew a lease where a status does not tell. It is not
-            asked. Default: THOR_QUEUE.
+        queue: The queue of the job's workers: its kind says how often they renew a lease, where a status does not. It
+            is not contacted. Default: THOR_QUEUE.
     """
     settings = settings_from_environment()
     job = JobLayout(job_id_from_text(job_id))

@@ -92,16 +92,16 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
             (docs/formats/observations.md).
         orbits: File of test orbits, one task each: THOR's csv, elements, adam-core (docs/formats/test-orbits.md); or
             "auto": chosen to cover the observed sky.
-        number: How many test orbits to choose with "auto". Default: as many as are worth it.
+        number: How many test orbits to choose with "auto". Default: as many as add enough coverage for their cost.
         claim_observations: Leave out of later tasks the observations that earlier ones linked with confidence
             (docs/test-orbits.md).
         config: File of settings, csv of key,value. Default: the defaults of all settings.
-        leave_out_known: Link only what is not of the objects in the catalogue (docs/outputs.md).
+        leave_out_known: Do not link the detections of objects that --catalogue knows (docs/outputs.md).
         output: Directory for the results, on the machine that runs this. Default: thor_output/JOB_ID.
         workers: Workers to start on this machine and stop at the end. Default: as many as cores on a sqlite queue, else
             none.
-        wait: Follow the job and collect its results; otherwise it is only submitted, and `flows.monitor` and
-            `flows.collect` go on.
+        wait: Follow the job and collect its results. With --no-wait it is only submitted: use `flows.monitor` and
+            `flows.collect` afterwards.
     """
     # A form in the UI that is left empty gives "". A run that is tried again goes on with the job that it named.
     job_id = new_job_id(job_id or job_show.job_of_run(instrument.flow_run()))

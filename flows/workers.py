@@ -14,10 +14,10 @@ COLUMNS = ("worker", "since (UTC)", "engine", "job", "task", "stage", "attempt",
 
 
 def workers(bucket: BucketUrl = None) -> list[WorkerSummary]:
-    """List the workers of a bucket: since when they are there, and at which task and stage each is.
+    """List the workers of a bucket: when each started, and which task and stage it is working on.
 
-    A worker tells of itself every ten minutes, and with each renewal of the lease of its task. The times are those of
-    its own clock.
+    A worker reports every ten minutes, and each time it renews the lease of its task. Times are by the worker's own
+    clock.
     """
     return list_workers(open_bucket_from_settings(settings_from_environment(), bucket or None))
 
