@@ -70,7 +70,7 @@ def print_help() -> None:
         f"  {WORKER:<11} Take tasks from the queue and compute them; the same as `python -m workers`."
     )
     command_line.print_line(
-        "\n`python -m flows VERB --help` explains the options of a verb; --version tells the version."
+        "\n`python -m flows VERB --help` explains the options of a verb; --version prints the version."
     )
 
 

@@ -52,7 +52,7 @@ def show(report: DeleteReport) -> None:
         )
     if report.n_left:
         left = counted(report.n_left, "object")
-        command_line.print_line(f"{left} came in meanwhile: somebody still writes. Run it again.")
+        command_line.print_line(f"{left} came in meanwhile: another process still writes. Run it again.")
 
 
 main = Verb("delete", delete, show=show, is_failure=lambda report: report.n_left > 0)

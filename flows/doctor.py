@@ -82,7 +82,7 @@ def look_at_prefect() -> Finding:
     return warning(
         PREFECT,
         f"{url} does not answer within {instrument.PROBE_SECONDS:g} s",
-        "Jobs are computed all the same, and nobody sees their runs: start the server, or correct PREFECT_API_URL.",
+        "Jobs are computed all the same, but their runs are not shown: start the server, or correct PREFECT_API_URL.",
     )
 
 

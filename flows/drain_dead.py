@@ -17,7 +17,7 @@ from tasks.wording import counted
 WORDS: dict[Outcome, str] = {
     "failed": "settled: the task is failed now, with the reason",
     "was_over": "removed: the task had come to an end",
-    "sent_again": "sent again: the task is in progress, and its lease will tell whether its worker is alive",
+    "sent_again": "sent again: the task is in progress, and its lease will show whether its worker is alive",
     "kept": "kept: no task of this bucket",
     "discarded": "removed: no task of this bucket",
 }

@@ -38,7 +38,7 @@ from tasks.wording import counted
 SurveyName = Annotated[str, Positional("SURVEY")]
 
 SHOWN_NIGHTS = 30
-"""So many nights stand on the terminal and on Prefect's page, the last ones; the survey's own page has all."""
+"""Nights that the terminal and Prefect's page list, the last ones; the survey's own page has all."""
 
 
 class NightJobFailedError(ThorQueueError):

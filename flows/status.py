@@ -72,8 +72,8 @@ def show(report: JobReport) -> None:
     if report.stalled:
         names = ", ".join(task.task_id for task in report.stalled)
         command_line.print_line(
-            f"Nobody seems to work on: {names}. Another worker takes over when their messages come back from the delay "
-            f"queue; if none does, `python -m flows.repair {report.job_id}`."
+            f"No worker seems to work on: {names}. Another worker takes over when their messages come back from the "
+            f"delay queue; if none does, `python -m flows.repair {report.job_id}`."
         )
 
 

@@ -121,7 +121,7 @@ class JobMetrics:
         self._tasks = Gauge("thor_tasks", "Tasks of a job by state", ["job", "state"], registry=self.registry)
         self._messages = Gauge(
             "thor_queue_messages",
-            "Messages: ready for a worker, unacked at one, delayed, dead; -1: the broker does not tell",
+            "Messages: ready for a worker, unacked at one, delayed, dead; -1: the broker does not say",
             ["place"],
             registry=self.registry,
         )

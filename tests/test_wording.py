@@ -23,6 +23,7 @@ WORDS = {
     r"\bcrooked\b": "curved",
     r"\bcaught\b": "detectable",
     r"manieth": "every nth",
+    r'^(?!.*""")[^#]*"[^"]*\b(?:[Ss]omebody|[Nn]obody|[Ww]hoever)\b[^"]*"': "who it is, in messages",
     r"Twice: safe": "Idempotent",
     r"\b(?:task_sight|TaskSight)\b": "plot data",
     r"\bOutbox\b": "Confirms",

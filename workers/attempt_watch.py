@@ -170,7 +170,7 @@ class AttemptWatch:
         try:
             is_cancelled_now = renewal.result()
         except GenerationMismatchError as error:
-            logger.warning("Lost the task to somebody else, its result is dropped: %s", error)
+            logger.warning("Lost the task to another worker, its result is dropped: %s", error)
             return Fenced()
         except BucketUnavailableError as error:
             logger.warning("Could not renew the lease, the task may be taken over if this lasts: %s", error)

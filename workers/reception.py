@@ -53,7 +53,7 @@ def look_and_claim(
         try:
             return _look_once(bucket, layout, headers, worker=worker, engines=engines, renew_seconds=renew_seconds)
         except GenerationMismatchError:
-            logger.info("Somebody else wrote the status at the same moment: looking again.")
+            logger.info("Another process wrote the status at the same moment: looking again.")
 
 
 def _look_once(

@@ -271,7 +271,7 @@ class Supervisor:
             try:
                 self._in_background(lambda: finish_task(file, event, news=news, may_leave=may_leave))
             except GenerationMismatchError as error:
-                logger.warning("Lost the task to somebody else, its result is dropped: %s", error)
+                logger.warning("Lost the task to another worker, its result is dropped: %s", error)
                 return False
             except BucketUnavailableError as error:
                 logger.warning("Could not write that the attempt ended, trying again: %s", error)

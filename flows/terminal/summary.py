@@ -135,7 +135,7 @@ def _print_report(report: Mapping[str, Any], server: PrefectServer | None) -> No
         _print_tasks(chosen, is_demo=is_demo)
         command_line.print_line()
     if len(chosen) < len(rows):
-        command_line.print_line(f"({counted(len(rows) - len(chosen), 'more task')} not shown; --json tells all.)")
+        command_line.print_line(f"({counted(len(rows) - len(chosen), 'more task')} not shown; --json lists all.)")
     failed = f", {totals['failed']} failed" if totals["failed"] else ""
     orbits = counted(totals["recovered_orbits"], "recovered orbit")
     command_line.print_line(f"{totals['succeeded']} of {counted(totals['tasks'], 'task')} succeeded{failed}; {orbits}.")

@@ -170,7 +170,7 @@ class RabbitPublisher:
             session.close()
             raise BrokerUnavailableError(
                 f"Cannot reach the queue {self._address.shown}: {why}. Check that RabbitMQ runs there and that user "
-                "and virtual host are right; `python -m flows.doctor` tells more."
+                "and virtual host are right; `python -m flows.doctor` says more."
             )
         session.channel.add_callback(lambda frame: self._on_empty(frame), [Basic.GetEmpty], one_shot=False)  # noqa: PLW0108 - as it is then
         return session

@@ -145,7 +145,7 @@ class _Probe:
                 "alarm",
                 "RabbitMQ has a memory or disk alarm and takes no messages; workers go on with what they have",
                 "Free memory or disk space on its machine, or raise vm_memory_high_watermark or lower "
-                "disk_free_limit in rabbitmq.conf; `rabbitmq-diagnostics alarms` tells which.",
+                "disk_free_limit in rabbitmq.conf; `rabbitmq-diagnostics alarms` says which.",
             )
         return ok("alarm", "none")
 

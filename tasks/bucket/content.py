@@ -25,7 +25,7 @@ class Content(Protocol):
         ...
 
     def read_at(self, first: int, n_bytes: int) -> bytes:
-        """Return so many bytes from place `first` on; fewer at the end."""
+        """Return `n_bytes` bytes from offset `first` on; fewer at the end."""
         ...
 
 
@@ -45,7 +45,7 @@ class BytesContent:
         return len(self._body)
 
     def read_at(self, first: int, n_bytes: int) -> bytes:
-        """Return so many bytes from place `first` on."""
+        """Return `n_bytes` bytes from offset `first` on."""
         return self._body[first : first + n_bytes]
 
 
@@ -134,7 +134,7 @@ class ScratchFile:
         self._sha256 = hashlib.sha256()
 
     def read_at(self, first: int, n_bytes: int) -> bytes:
-        """Return so many bytes from place `first` on; fewer at the end."""
+        """Return `n_bytes` bytes from offset `first` on; fewer at the end."""
         return os.pread(self._descriptor, n_bytes, first)
 
     def opened(self) -> io.BufferedReader:

@@ -122,7 +122,7 @@ class DirectoryBucket:
             if if_generation is not None and if_generation != present:
                 raise GenerationMismatchError(
                     f"Cannot write object {name!r} of {self.url}: its generation is {present}, "
-                    f"expected {if_generation}. Somebody else wrote it first; read it again."
+                    f"expected {if_generation}. Another process wrote it first; read it again."
                 )
             floor = max(present, _generation(os.fstat(lock)))
             generation = max(time.time_ns() // _NANOSECONDS, floor + 1)

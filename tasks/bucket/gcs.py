@@ -172,7 +172,7 @@ class GcsBucket:
         except google_errors.PreconditionFailed as error:
             raise GenerationMismatchError(
                 f"Cannot write object {name!r} of {self.url}: its generation is not {if_generation}, as expected. "
-                "Somebody else wrote it first, or an earlier try of this call did; read it again."
+                "Another process wrote it first, or an earlier try of this call did; read it again."
             ) from error
 
     def _upload(self, name: str, content: Content, if_generation: int | None) -> int:

@@ -199,7 +199,7 @@ def _bring_home(bucket: Bucket, task: TaskLayout, expected: OutputObject, direct
         except ObjectNotFoundError as error:
             raise OutputDiffersError(
                 f"Cannot collect {name} of {bucket.url}: it is missing, though the status of task {task.task_id!r} "
-                "names it. Somebody deleted it; `retry` the task."
+                "names it. It was deleted; `retry` the task."
             ) from error
         if _is_same(body, expected):
             write_whole(path, body)

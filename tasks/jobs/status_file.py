@@ -54,7 +54,7 @@ class StatusFile:
             return
         if stored.status.nonce not in self._unsettled:
             raise GenerationMismatchError(
-                f"Status of task {self.layout.task_id!r} was written by {stored.status.worker or 'somebody else'!r}: "
+                f"Status of task {self.layout.task_id!r} was written by {stored.status.worker or 'another process'!r}: "
                 f"found generation {stored.generation}, expected {self.generation}. The work on it is dropped."
             )
         self._settle(stored.status, stored.generation)

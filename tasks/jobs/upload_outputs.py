@@ -72,11 +72,13 @@ class OutputPrefix:
                 return OutputObject(name=file_name, size=len(body), crc32c=crc32c_from_bytes(body))
             except GenerationMismatchError:
                 # Our own write, sent twice, or a former owner that wrote late: if the task is still ours, we win.
-                logger.warning("Output %s was written by somebody else meanwhile; asks whether the task is ours.", name)
+                logger.warning(
+                    "Output %s was written by another process meanwhile; checking whether the task is still ours.", name
+                )
                 # The generation first: whoever takes the task over after the lease was confirmed writes a newer one.
                 self._generations[name] = self._bucket.generation(name)
                 await_lease()
         raise GenerationMismatchError(
-            f"Cannot write {name} of {self._bucket.url}: somebody else wrote it {TRIES} times in between. "
+            f"Cannot write {name} of {self._bucket.url}: another process wrote it {TRIES} times in between. "
             "Look for a second worker on this task that was not stopped."
         )

@@ -19,7 +19,7 @@ TOO_LITTLE_BYTES = 500 * 2**20
 """Less is no room for a job's outputs and a queue's file."""
 RATHER_LITTLE_BYTES = 5 * 2**30
 
-CLOCK_FINDING = ok(CLOCK, "not needed: whether a worker is alive is told by generations, and the queue times delays")
+CLOCK_FINDING = ok(CLOCK, "not needed: generations show whether a worker is alive, and the queue times delays")
 
 
 def disk_findings(places: Iterable[Path]) -> list[Finding]:

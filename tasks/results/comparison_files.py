@@ -162,7 +162,7 @@ def _notes(manifests: Sequence[Manifest], *jobs: ComparedJob) -> tuple[str, ...]
         if job.n_succeeded < job.n_tasks
     ]
     if sums[0] != sums[1]:
-        notes.append("The observations of the two jobs are not the same: detections are told apart by their obs_id.")
+        notes.append("The observations of the two jobs are not the same: detections are matched by their obs_id.")
     return tuple(notes)
 
 

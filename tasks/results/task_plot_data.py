@@ -16,7 +16,7 @@ from tasks.engines.tables import (
 )
 
 MOST_DETECTIONS = 5000
-"""Detections that are drawn: each of so many, evenly through the table, which is in order of time."""
+"""Most detections that are drawn, taken evenly through the table, which is in order of time."""
 MOST_CLUSTERS = 400
 """Clusters whose tracks are drawn; the table is in the engine's order, not by quality."""
 MOST_RESIDUALS = 5000

@@ -48,7 +48,7 @@ def test_a_watch_names_the_tasks_that_stall(place, monkeypatch):
     ended = run_command(main, "survey-07", "--watch", *place.bucket_option)
 
     assert ended.code == 1
-    assert "Nobody seems to work on: a." in ended.out
+    assert "No worker seems to work on: a." in ended.out
     assert "`python -m flows.repair survey-07`" in ended.out
     assert "Watches the tasks in progress for up to 0.25 s." in ended.err
 

@@ -126,7 +126,7 @@ class CsvSource:
 
     def _too_long(self, which: str) -> BadInputError:
         return self._unreadable(
-            f"{which} has more than {self.longest_row_bytes} bytes: is there a quote that nobody closes?"
+            f"{which} has more than {self.longest_row_bytes} bytes: is there a quote that is not closed?"
         )
 
     def _unreadable(self, reason: str) -> BadInputError:

@@ -33,7 +33,7 @@ RA_DEG = Range(0, 360, "degrees in [0, 360)")
 DEC_DEG = Range(-90, 90, "degrees in [-90, 90]")
 
 SEXAGESIMAL_RA = (
-    "degrees in [0, 360), not sexagesimal, of which nobody knows whether it is hours or degrees (if hours: put "
+    "degrees in [0, 360), not sexagesimal, which may mean hours or degrees (if hours: put "
     "columns.ra_unit,hours in the config)"
 )
 

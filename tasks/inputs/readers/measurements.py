@@ -63,7 +63,7 @@ def without_sigma_sentinels(name: str, values: pa.Array, blanked: Blanked) -> pa
 
 
 def notes_of(blanked: Blanked, n_rows: int) -> tuple[str, ...]:
-    """Say in words which values of a file of so many rows were taken for none."""
+    """Say in words which values of a file of `n_rows` rows were taken for missing ones."""
     notes = []
     for name in sorted({column for column, _ in blanked}):
         values = sorted((value for column, value in blanked if column == name), key=lambda each: -blanked[name, each])
@@ -71,7 +71,9 @@ def notes_of(blanked: Blanked, n_rows: int) -> tuple[str, ...]:
         if len(values) > MOST_VALUES_TOLD:
             told.append("others")
         count = sum(blanked[name, value] for value in values)
-        notes.append(f"{count} of {n_rows} values of {name} are no measurement and taken for none: {', '.join(told)}.")
+        notes.append(
+            f"{count} of {n_rows} values of {name} are not measurements and were taken as missing: {', '.join(told)}."
+        )
     return tuple(notes)
 
 

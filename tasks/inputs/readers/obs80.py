@@ -58,7 +58,7 @@ HEADER_LINE = re.compile(r"(?:COD|CON|OBS|MEA|TEL|NET|BND|COM|NUM|ACK|AC2)(?: .*
 """What observers write before their lines: who observed with what."""
 
 FIRST_LINES = 5
-"""One of so many lines of a file without a header must look like an observation."""
+"""A file without a header is taken for 80 columns when one of its first lines, this many, looks like an observation."""
 
 COLUMNS = ObservationColumns(obs_id="", ra_sigma="", dec_sigma="", exposure_id="", night_id="", object_id="")
 

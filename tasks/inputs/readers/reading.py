@@ -43,7 +43,7 @@ class Faults:
             self.count = None if self.count is None or error.count is None else self.count + error.count
 
     def raise_first(self, n_rows: int) -> None:
-        """Raise the error, if there is any, as one of a file of so many rows."""
+        """Raise the error, if there is any, as that of a file of `n_rows` rows."""
         if isinstance(self.error, WrongValueError):
             raise self.error.of_whole_file(count=self.count, n_rows=n_rows) from self.error
         if self.error is not None:

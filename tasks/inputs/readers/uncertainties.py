@@ -68,7 +68,7 @@ class Filled:
         self.unlisted.update(other.unlisted)
 
     def notes(self, n_detections: int) -> tuple[str, ...]:
-        """Say it of a file of so many detections, in words; empty when nothing was missing."""
+        """Say in words what was filled in of a file of `n_detections`; empty when nothing was missing."""
         notes: list[str] = []
         if self.given:
             said = ", ".join(f'{code} {sigma:g}" ({count})' for (code, sigma), count in sorted(self.given.items()))

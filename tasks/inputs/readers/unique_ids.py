@@ -13,7 +13,7 @@ from tasks.inputs.readers.blocks import Source
 Hashes = NDArray[np.uint64]
 
 HASHES_A_LOOK = 200_000
-"""So many suspicious hashes are looked into at one time; more take another look through the file."""
+"""Suspicious hashes that one pass through the file looks into; more take another pass."""
 
 _WORD = 8
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))

@@ -351,7 +351,7 @@ def test_a_row_may_be_so_long_and_no_longer_whatever_the_blocks(block_bytes, len
 
     assert isinstance(outcome(csv_source(body, block_bytes, longest_row_bytes=longest)), tuple)
     said = outcome(csv_source(body, block_bytes, longest_row_bytes=longest - 1))
-    assert f"has more than {longest - 1} bytes: is there a quote that nobody closes?" in said
+    assert f"has more than {longest - 1} bytes: is there a quote that is not closed?" in said
 
 
 def test_a_quote_that_nobody_closes_is_told_and_not_read_to_the_end_of_a_large_file():

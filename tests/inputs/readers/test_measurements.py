@@ -41,7 +41,7 @@ def test_a_magnitude_that_no_asteroid_has_is_none_and_counted(read, mag):
 
     assert found.table["mag"].to_pylist() == [None, 20.0, None]
     assert [note for note in found.notes if "mag" in note] == [
-        f"2 of 3 values of mag are no measurement and taken for none: {float(mag):g} (2)."
+        f"2 of 3 values of mag are not measurements and were taken as missing: {float(mag):g} (2)."
     ]
 
 
@@ -111,7 +111,7 @@ def test_masked_values_of_parquet_are_none_and_sentinels_are_counted(tmp_path):
     assert found.table["mag"].null_count == 3
     assert found.table["RA_deg"].to_pylist() == [1.0, 2.0, 0.0]
     assert [note for note in found.notes if "mag" in note] == [
-        "1 of 3 values of mag are no measurement and taken for none: 99 (1)."
+        "1 of 3 values of mag are not measurements and were taken as missing: 99 (1)."
     ]
 
 
