@@ -1,4 +1,4 @@
-"""Values that are no measurements: none of them becomes a magnitude, an uncertainty or a name, and all are counted."""
+"""Values that are not measurementss: none of them becomes a magnitude, an uncertainty or a name, and all are counted."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,7 +80,7 @@ def test_an_uncertainty_that_stands_for_none_is_none_and_counted(read, sigma):
     found = read({"sigma": sigma, "code": "703"}, {})
 
     assert found.table["RA_sigma_deg"].to_pylist() == pytest.approx([0.8 / 3600, 1e-5])
-    assert any("1 of 2 values of RA_sigma_deg are no measurement" in note for note in found.notes)
+    assert any("1 of 2 values of RA_sigma_deg are not measurements" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("sigma", ["0.1e1x", "-0.1", "1.5", "3600"])
