@@ -1,4 +1,4 @@
-"""Values that are not measurementss: none of them becomes a magnitude, an uncertainty or a name, and all are counted."""
+"""Values that are no measurements: none of them becomes a magnitude, an uncertainty or a name, and all are counted."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,7 +50,7 @@ def test_nan_infinity_masked_and_null_have_one_meaning(read, text):
     found = read({"mag": text, "mag_sigma": text, "sigma": text}, {})
 
     assert [found.table[name].to_pylist()[0] for name in ("mag", "mag_sigma")] == [None, None]
-    assert not any("no measurement" in note for note in found.notes)
+    assert not any("not measurements" in note for note in found.notes)
     with pytest.raises(BadInputError, match="'RA_deg', row 1"):
         read({"ra": text})
 
