@@ -12,98 +12,19 @@ from typing import TypeAlias
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 from pydantic import SecretStr
 
 from flows.collect import collect_options
 from flows.submit import inputs_of, run_shown, settings_with
-from tasks.errors import BadInputError
 from tasks.inputs.job_inputs import AUTO
 from tasks.jobs.collect import CollectedTask
 from tasks.jobs.submit import new_job_id
-from tasks.results.completeness import OBJECTS_FILE, Figures
-from tasks.results.completeness import ORBITS_FILE as TRUTH_ORBITS_FILE
-from tasks.results.job_results import PLOTS
-from tasks.results.merge_results import MEMBERS_FILE, ORBITS_FILE
-from tasks.results.report import REPORT_FILE
+from tasks.results.completeness import Figures
+from tasks.results.result_files import ResultFiles
 
 TableOrFile: TypeAlias = Path | str | pa.Table | pd.DataFrame
 """A file in any format that `flows.submit` reads, or a table with THOR's columns."""
-
-
-@dataclass(frozen=True)
-class ResultFiles:
-    """What a job left in its output directory, `flows.submit` and `flows.collect` alike; tables are read when asked."""
-
-    directory: Path
-
-    @property
-    def orbits(self) -> pa.Table:
-        """Recovered orbits, one row per object; docs/outputs.md has the columns. `.to_pandas()` for pandas."""
-        return pq.read_table(self.orbits_file)
-
-    @property
-    def members(self) -> pa.Table:
-        """Detections of recovered orbits with their residuals."""
-        return pq.read_table(self._existing(f"{MEMBERS_FILE}.parquet"))
-
-    @property
-    def truth_objects(self) -> pa.Table | None:
-        """What there was of each object and what was found; None where the observations tell no truth."""
-        return self._truth(OBJECTS_FILE)
-
-    @property
-    def truth_orbits(self) -> pa.Table | None:
-        """Whether each orbit is pure; None where the observations tell no truth."""
-        return self._truth(TRUTH_ORBITS_FILE)
-
-    @property
-    def orbits_file(self) -> Path:
-        """The parquet file of `orbits`."""
-        return self._existing(f"{ORBITS_FILE}.parquet")
-
-    @property
-    def adam_core_orbits_file(self) -> Path:
-        """For `adam_core.orbits.Orbits.from_parquet`."""
-        return self._existing(f"{ORBITS_FILE}_adam_core.parquet")
-
-    @property
-    def adam_core_members_file(self) -> Path:
-        """For `adam_core.orbit_determination.FittedOrbitMembers.from_parquet`."""
-        return self._existing(f"{MEMBERS_FILE}_adam_core.parquet")
-
-    @property
-    def report(self) -> Path:
-        """The page that shows all of it."""
-        return self._existing(REPORT_FILE)
-
-    @property
-    def ades(self) -> list[Path]:
-        """Reports for the Minor Planet Center, one per observatory."""
-        return sorted(self.directory.glob("ades_*.psv"))
-
-    @property
-    def plots(self) -> list[Path]:
-        """The pictures, PNG."""
-        return sorted((self.directory / PLOTS).glob("*.png"))
-
-    def task_table(self, task_id: str, name: str) -> pa.Table:
-        """Return a table of a task, such as `clusters` or `od_orbits`."""
-        return _from_csv(self._existing(f"tasks/{task_id}/outputs/{name}.csv"))
-
-    def _truth(self, name: str) -> pa.Table | None:
-        path = self.directory / f"{name}.csv"
-        return _from_csv(path) if path.is_file() else None
-
-    def _existing(self, name: str) -> Path:
-        path = self.directory / name
-        if not path.is_file():
-            raise BadInputError(
-                f"Cannot read {path}: there is no such file. Expected the output of a job that was collected: "
-                "`python -m flows.collect JOB --output DIR` makes one."
-            )
-        return path
 
 
 @dataclass(frozen=True)
@@ -122,17 +43,6 @@ class JobRun(ResultFiles):
     def failed(self) -> dict[str, str]:
         """Tasks that failed, with the reason."""
         return {task.task_id: task.status.error or "" for task in self.tasks if task.status.state == "failed"}
-
-
-TEXT_COLUMNS = ("orbit_id", "obs_id", "object_id", "cluster_id", "observatory_code", "filter", "verdict", "task_id")
-"""Columns of csv files that are text, also where each value looks like a number: object 433, observatory 070."""
-
-
-def _from_csv(path: Path) -> pa.Table:
-    convert = pyarrow.csv.ConvertOptions(
-        column_types=dict.fromkeys(TEXT_COLUMNS, pa.string()), null_values=[""], strings_can_be_null=True
-    )
-    return pyarrow.csv.read_csv(path, convert_options=convert)
 
 
 def open_results(directory: Path | str) -> ResultFiles:

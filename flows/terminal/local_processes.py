@@ -179,11 +179,6 @@ class LocalWorkers:
         self._restarts = [0] * count
         self._workers = [self._start(number) for number in range(count)]
 
-    @property
-    def pids(self) -> list[int]:
-        """Their process ids."""
-        return [worker.pid for worker in self._workers]
-
     def keep(self) -> None:
         """Replace workers that died; the task that such a one had comes back by itself.
 

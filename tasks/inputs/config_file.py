@@ -103,16 +103,6 @@ def settings_from_csv(body: bytes, *, name: str) -> EngineSettings:
     return _settings(_items(csv_from_bytes(body, name=name)), name=name)
 
 
-def settings_from_overrides(items: Mapping[str, str], *, base: EngineSettings, name: str) -> EngineSettings:
-    """Return `base` with some keys changed; `name` is who asks for it, for messages."""
-    try:
-        settings = settings_from_items({**items_from_settings(base), **items})
-    except EngineInputError as error:
-        raise BadInputError(f"Cannot use {name}: {error}") from error
-    _require_effect(settings, name=name)
-    return settings
-
-
 def csv_from_settings(settings: EngineSettings, ades: Mapping[str, str] | None = None) -> bytes:
     """Return every key and value as csv, sorted by key: a later version with other defaults computes the same."""
     items = sorted({**items_from_settings(settings), **(ades or {})}.items())
