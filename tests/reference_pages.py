@@ -33,10 +33,10 @@ def commands_page() -> str:
 
 
 def help_of(parse) -> str:
-    """What a command prints for --help, 100 characters wide, without colours."""
+    """What a command prints for --help, without colours, as wide as a page of the site."""
     printed = io.StringIO()
     with (
-        mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}),
+        mock.patch.dict(os.environ, {"COLUMNS": "72", "NO_COLOR": "1", "TERM": "dumb"}),
         contextlib.redirect_stdout(printed),
     ):
         parse(["--help"])
@@ -46,7 +46,8 @@ def help_of(parse) -> str:
 def settings_page() -> str:
     """Every key of config.csv, and every variable of the environment."""
     keys = [
-        (f"`{key.key}`", f"`{key.text}`" if key.text else "", key.expected, key.help) for key in config_keys().values()
+        (f"`{key.key}`", f"{key.expected}; default `{key.text}`" if key.text else key.expected, key.help)
+        for key in config_keys().values()
     ]
     return (
         "\n\n".join(
@@ -55,7 +56,7 @@ def settings_page() -> str:
                 MADE,
                 "## Keys of config.csv",
                 "`python -m flows.config --output config.csv` writes them as a file.",
-                table(("key", "default", "expected", "meaning"), keys),
+                table(("key", "value", "meaning"), keys),
                 "## Variables of the environment",
                 "They say where things are and how a machine works; options of a command win over them.",
                 table(("variable", "default", "meaning"), list(variables())),
