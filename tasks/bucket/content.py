@@ -87,7 +87,7 @@ def _explained(folder: Path) -> Iterator[None]:
 class ScratchFile:
     """A file without a name: the kernel frees it when nobody holds it any more, also after kill -9.
 
-    It is filled by one thread, and read by any number, each at its own place.
+    It is filled by one thread, and read by any number, each at its own offset.
     """
 
     def __init__(self, directory: Path | None = None) -> None:

@@ -169,20 +169,20 @@ def _with_magnitudes(objects: pa.Table, truth: pa.Table) -> pa.Table:
 
 
 def _with_motions(objects: pa.Table, truth: pa.Table) -> pa.Table:
-    """Add the mean motion of each object, deg/d: from its first to its last place, over the time; null: not known."""
+    """Add each object's mean motion, deg/d, from its first to its last position; null: not known."""
     frame = truth.select(["object_id", "mjd_utc", "RA_deg", "Dec_deg"]).to_pandas().sort_values("mjd_utc")
     groups = frame.groupby("object_id")
     first, last = groups.head(1).set_index("object_id").sort_index(), groups.tail(1).set_index("object_id").sort_index()
-    places = [each[name].to_numpy(dtype=np.float64) for each in (first, last) for name in ("RA_deg", "Dec_deg")]
+    positions = [each[name].to_numpy(dtype=np.float64) for each in (first, last) for name in ("RA_deg", "Dec_deg")]
     days = (last["mjd_utc"] - first["mjd_utc"]).to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        motion = first.assign(motion=_separation_deg(*places) / days)["motion"]
+        motion = first.assign(motion=_separation_deg(*positions) / days)["motion"]
     values = motion.reindex(objects["object_id"].to_pylist()).to_numpy()
     return objects.append_column("motion_deg_per_day", pa.array(values, mask=~np.isfinite(values)))
 
 
 def _separation_deg(ra: FloatArray, dec: FloatArray, other_ra: FloatArray, other_dec: FloatArray) -> FloatArray:
-    """Return the great circle between places, deg."""
+    """Return the great circle between positions, deg."""
     ra, dec, other_ra, other_dec = map(np.radians, (ra, dec, other_ra, other_dec))
     half = np.sin(0.5 * (other_dec - dec)) ** 2 + np.cos(dec) * np.cos(other_dec) * np.sin(0.5 * (other_ra - ra)) ** 2
     separation: FloatArray = np.degrees(2.0 * np.arcsin(np.sqrt(half)))

@@ -66,7 +66,7 @@ def download_observations(bucket: Bucket, layout: JobLayout) -> ScratchFile:
         bucket.download(layout.observations, file)
     except ObjectNotFoundError:
         logger.warning(
-            "Cannot read %s of %s: it is missing. Times and places of detections are left out of the results.",
+            "Cannot read %s of %s: it is missing. Times and positions of detections are left out of the results.",
             layout.observations,
             bucket.url,
         )

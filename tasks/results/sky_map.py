@@ -42,11 +42,11 @@ LEAST_SHAPE = 0.4
 """A flat map is at least so high as a share of its width, and so wide of its height."""
 
 Project = Callable[[FloatArray, FloatArray], FloatArray]
-"""Angles east of the map's middle and declinations, deg -> places on the map, shape (k, 2); east to the left."""
+"""Angles east of the map's middle and declinations, deg -> positions on the map, shape (k, 2); east to the left."""
 
 
 def picture_of_sky(detections: JobDetections, members: pa.Table) -> Picture | None:
-    """Return the map; None where no place of any detection is known."""
+    """Return the map; None where no position of any detection is known."""
     drawn = np.column_stack([floats(detections.drawn, "RA_deg"), floats(detections.drawn, "Dec_deg")])
     all_tracks = _tracks(members)
     track_thinning = -(-len(all_tracks) // MOST_TRACKS) or 1
@@ -111,22 +111,22 @@ def _flat(east_deg: FloatArray, dec_deg: FloatArray) -> FloatArray:
 
 
 def _tracks(members: pa.Table) -> list[FloatArray]:
-    """Return the places of each orbit's detections in use, in the order of time, shape (k, 2), deg."""
+    """Return the positions of each orbit's detections in use, in the order of time, shape (k, 2), deg."""
     used = members.filter(pc.and_(pc.equal(members["outlier"], 0), pc.is_valid(members["RA_deg"])))
     owner, time = used["orbit_index"].to_numpy(), floats(used, "mjd_utc")
     order = np.lexsort((time, owner))
-    places = np.column_stack([floats(used, "RA_deg"), floats(used, "Dec_deg")])[order]
+    positions = np.column_stack([floats(used, "RA_deg"), floats(used, "Dec_deg")])[order]
     starts = np.flatnonzero(np.diff(owner[order])) + 1
-    return [track for track in np.split(places, starts) if len(track)]
+    return [track for track in np.split(positions, starts) if len(track)]
 
 
-def _field(places: FloatArray) -> tuple[float, float, float]:
+def _field(positions: FloatArray) -> tuple[float, float, float]:
     """Return the right ascension of the field's middle, and its width and height, deg."""
-    angles = np.radians(places[:, 0])
+    angles = np.radians(positions[:, 0])
     middle = float(np.degrees(np.arctan2(np.sin(angles).mean(), np.cos(angles).mean())) % 360.0)
-    east = _east(places[:, 0], middle)
+    east = _east(positions[:, 0], middle)
     low, high = east.min(), east.max()
-    return (middle + (low + high) / 2.0) % 360.0, float(high - low), float(np.ptp(places[:, 1]))
+    return (middle + (low + high) / 2.0) % 360.0, float(high - low), float(np.ptp(positions[:, 1]))
 
 
 def _east(ra_deg: FloatArray, centre: float) -> FloatArray:
@@ -135,9 +135,9 @@ def _east(ra_deg: FloatArray, centre: float) -> FloatArray:
 
 
 def _draw(axes: Axes, drawn: FloatArray, tracks: list[FloatArray], centre: float, *, project: Project) -> None:
-    places = project(_east(drawn[:, 0], centre), drawn[:, 1])
+    positions = project(_east(drawn[:, 0], centre), drawn[:, 1])
     style: dict[str, Any] = {"color": GREY, "alpha": 0.5, "markersize": 1.2, "markeredgewidth": 0}
-    axes.plot(places[:, 0], places[:, 1], "o", rasterized=len(drawn) > MOST_VECTORS, **style)
+    axes.plot(positions[:, 0], positions[:, 1], "o", rasterized=len(drawn) > MOST_VECTORS, **style)
     # A track over the map's edge would be drawn all across it.
     inside = [track for track in tracks if np.abs(np.diff(_east(track[:, 0], centre))).max(initial=0.0) < HALF_TURN]
     lines = [project(_east(track[:, 0], centre), track[:, 1]) for track in inside]
@@ -191,8 +191,8 @@ def _draw_grid(axes: Axes, centre: float) -> None:
     axes.set_ylim(-1.5, 1.5)
 
 
-def _name_field(axes: Axes, places: FloatArray, centre: float) -> None:
-    x, dec = -_east(places[:, 0], centre), places[:, 1]
+def _name_field(axes: Axes, positions: FloatArray, centre: float) -> None:
+    x, dec = -_east(positions[:, 0], centre), positions[:, 1]
     shrinking = max(float(np.cos(np.radians(dec.mean()))), 0.05)
     wide, high = max(float(np.ptp(x)) * shrinking, 0.05), max(float(np.ptp(dec)), 0.05)
     # A strip is not drawn as a line without room for its names.

@@ -40,7 +40,7 @@ class TaskPlotData:
     #: Detections in the cell, and a sample of them: theta_x, theta_y in the co-rotating frame, deg.
     n_detections: int
     theta_deg: FloatArray
-    #: Clusters, and of some the places of their members in order of time, deg.
+    #: Clusters, and of some the positions of their members in order of time, deg.
     n_clusters: int
     tracks_deg: list[FloatArray]
     #: Velocity of each cluster in that frame, deg / d, and whether an orbit was recovered from it.
@@ -78,7 +78,7 @@ def plot_data_of_task(tables: Mapping[str, pa.Table]) -> TaskPlotData | None:
 
 
 def _tracks(projected: pa.Table, theta: FloatArray, members: pa.Table) -> list[FloatArray]:
-    """Return the places of the members of the first clusters."""
+    """Return the positions of the members of the first clusters."""
     cluster = members["cluster_index"].to_numpy()
     chosen = cluster < MOST_CLUSTERS
     cluster, index = cluster[chosen], members["obs_index"].to_numpy()[chosen]
