@@ -66,8 +66,9 @@ class ClusterAndLinkSettings:
     seed_nights: Annotated[int, Field(ge=1)] = 2
     """pairs: observed nights after a detection's own on which its partner is sought; later ones, up to the gap, as well
     while chance leaves less than two detections where the partner may be."""
-    max_misses: Annotated[int, Field(ge=1)] = 5
-    """pairs: observed slots (parts of a night) in a row without a detection after which a track ends."""
+    max_misses: Annotated[int, Field(ge=1)] = 20
+    """pairs: observed slots (parts of a night) in a row without a detection after which a track ends; those of cameras
+    that are not deep enough count too."""
     window_sigmas: Annotated[float, Field(gt=0)] = 3.5
     """pairs: half-width of a window, in standard deviations of the predicted position."""
     grid_speed_deg_per_day: Annotated[float, Field(gt=0)] = 0.1
