@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import httpx
 from pydantic import Field
 
-from flows.submit import settings_with
 from flows.terminal import command_line
+from flows.terminal.places import settings_with
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
 from tasks.bootstrap import open_publisher_from_settings

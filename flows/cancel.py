@@ -7,13 +7,12 @@ import sys
 from typing import Annotated
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_of
 from flows.terminal.signature import BucketUrl, JobName, Positional
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.operations.cancel import CancelReport, cancel_job, cancel_tasks
 from tasks.records.ids import job_id_from_text
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 
@@ -30,7 +29,7 @@ def cancel(
         task_ids: Only these tasks, if they wait for a worker. Default: the whole job.
     """
     job = JobLayout(job_id_from_text(job_id))
-    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    store = bucket_of(bucket)
     return cancel_tasks(store, job, task_ids) if task_ids else cancel_job(store, job)
 
 

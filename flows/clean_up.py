@@ -9,12 +9,11 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_of
 from flows.terminal.signature import BucketUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.operations.clean_up import OldJob, clean_up, limits_from_days
 from tasks.prefect_api import instrument
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 OLD_DAYS = 90.0
@@ -41,7 +40,7 @@ def clean_up_jobs(
         unfinished: Also delete jobs with unfinished tasks, which otherwise stay.
     """
     limits = limits_from_days(older_than_days, now=datetime.now(UTC), with_unfinished=unfinished)
-    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    store = bucket_of(bucket)
     jobs = list(clean_up(store, limits, dry_run=dry_run))
     rows = [dict(zip(COLUMNS, row(job), strict=True)) for job in jobs]
     instrument.show_table("thor-clean-up", rows, f"Jobs older than {older_than_days:g} days")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from flows.shown.result_page import show_results
 from flows.terminal import command_line
+from flows.terminal.places import bucket_of
 from flows.terminal.signature import BucketUrl, JobName
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.inputs.catalogue_file import read_catalogue
 from tasks.inputs.config_file import read_config
@@ -20,7 +20,6 @@ from tasks.records.manifest import Manifest
 from tasks.records.progress import JobProgress
 from tasks.results.completeness import Figures, sentence_of
 from tasks.results.job_results import CollectOptions, JobResults, collect_results
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 DEFAULT_OUTPUT = Path("thor_output")
@@ -62,7 +61,7 @@ def collect_job(
             jobs of many tasks.
     """
     options = replace(collect_options(config, catalogue), merge_only=merge_only)
-    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    store = bucket_of(bucket)
     layout = JobLayout(job_id_from_text(job_id))
     manifest = read_manifest(store, layout)
     watch = JobWatch(store, layout, manifest.task_ids)

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_of
 from flows.terminal.signature import BucketUrl, Positional
 from flows.terminal.verb import Verb
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.records.ids import job_id_from_text
 from tasks.results.compare_jobs import SharedObject
 from tasks.results.comparison_files import PAGE, JobsComparison, compare_jobs, totals_of, write_comparison
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 MOST_ROWS = 40
@@ -48,7 +47,7 @@ def compare(
         output: Directory for the page and the tables. Default: thor_output/JOB_A-JOB_B.
     """
     first, second = (JobLayout(job_id_from_text(job_id)) for job_id in (job_a, job_b))
-    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    store = bucket_of(bucket)
     comparison = compare_jobs(store, first, second)
     home = (output or Path("thor_output") / f"{first.job_id}-{second.job_id}").absolute()
     write_comparison(comparison, home)

@@ -3,14 +3,13 @@
 import sys
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_of
 from flows.terminal.signature import BucketUrl, JobName
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
 from tasks.operations.delete import DeleteReport, delete_job
 from tasks.records.ids import job_id_from_text
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 
@@ -31,7 +30,7 @@ def delete(
         force: Delete it although tasks are unfinished.
     """
     job = JobLayout(job_id_from_text(job_id))
-    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    store = bucket_of(bucket)
     if not yes:
         raise BadInputError(
             f"Nothing was deleted. This takes inputs and outputs of job {job_id!r} out of {store.url} for good: "

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from prefect.settings import PREFECT_API_URL
 
 from flows.terminal import command_line
+from flows.terminal.places import settings_with
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
 from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
@@ -21,7 +22,7 @@ from tasks.operations.doctor_queue import queue_findings
 from tasks.operations.doctor_workers import worker_findings
 from tasks.prefect_api import instrument
 from tasks.records.finding import Finding, ok, problem, warning
-from tasks.settings import Settings, settings_from_environment
+from tasks.settings import Settings
 
 PATIENCE_SECONDS = 10.0
 """A bucket that does not answer for this time is out of reach; workers are more patient."""
@@ -35,10 +36,8 @@ def doctor(bucket: BucketUrl = None, queue: QueueUrl = None) -> list[Finding]:
     Bucket (with a probe object), queue, Prefect, engines, disks of this machine; a problem in one place does not stop
     the other checks. The exit code is 1 when there is a problem, and 0 when there are only warnings.
     """
-    changes = {"bucket": bucket or None, "queue": command_line.queue_url(queue)}
-    asked = {name: value for name, value in changes.items() if value is not None}
-    settings = settings_from_environment().model_copy(update={**asked, "bucket_deadline_seconds": PATIENCE_SECONDS})
-    findings, settings = look_at_bucket(settings)
+    patient = {"bucket_deadline_seconds": PATIENCE_SECONDS}
+    findings, settings = look_at_bucket(settings_with(bucket=bucket, queue=queue).model_copy(update=patient))
     return [
         *findings,
         *look_at_queue(settings),

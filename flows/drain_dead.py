@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_and_settings
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
+from tasks.bootstrap import open_publisher_from_settings
 from tasks.operations.drain_dead import DeadMessage, Outcome
 from tasks.operations.drain_dead import drain_dead as drain_dead_messages
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 WORDS: dict[Outcome, str] = {
@@ -38,10 +38,8 @@ def drain_dead(
     Args:
         discard: Remove messages that name no task of this bucket, too.
     """
-    settings = settings_from_environment()
-    store = open_bucket_from_settings(settings, bucket or None)
-    settings = settings.with_bucket(store.url)
-    with closing(open_publisher_from_settings(settings, command_line.queue_url(queue))) as publisher:
+    store, settings = bucket_and_settings(bucket, queue)
+    with closing(open_publisher_from_settings(settings)) as publisher:
         return list(drain_dead_messages(store, publisher, discard=discard))
 
 

@@ -7,11 +7,12 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from flows.submit import job_steps, settings_with
+from flows.submit import job_steps
 from flows.terminal import command_line
+from flows.terminal.places import bucket_and_settings
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
+from tasks.bootstrap import open_publisher_from_settings
 from tasks.operations.take_in import Arrival, TakeIn
 from tasks.prefect_api import instrument
 
@@ -26,9 +27,7 @@ def submit_incoming(bucket: BucketUrl = None, queue: QueueUrl = None) -> list[Ar
     config.csv. What is wrong with a table is written beside it (TABLE.error.txt); the other tables are submitted all
     the same, and the exit code is 1. Safe to run at any time, also twice at once.
     """
-    settings = settings_with(bucket=bucket, queue=queue)
-    store = open_bucket_from_settings(settings, bucket or None)
-    settings = settings.with_bucket(store.url)
+    store, settings = bucket_and_settings(bucket, queue)
     arrivals = list(TakeIn(store, functools.partial(open_publisher_from_settings, settings), job_steps()).run())
     if arrivals:
         rows = [dict(zip(COLUMNS, row(arrival), strict=True)) for arrival in arrivals]

@@ -7,11 +7,10 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_of
 from flows.terminal.signature import BucketUrl, either_of
 from flows.terminal.verb import Verb
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.operations.jobs_list import JobsList, JobSummary, list_jobs
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 NEWEST = 20
@@ -33,7 +32,7 @@ def list_of_jobs(
         all_jobs: Every job, in place of the newest.
         limit: How many of the newest jobs.
     """
-    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    store = bucket_of(bucket)
     return list_jobs(store, limit=None if all_jobs else limit)
 
 

@@ -9,14 +9,14 @@ from typing import Annotated
 from pydantic import Field
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_and_settings
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.verb import Verb
-from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
+from tasks.bootstrap import open_publisher_from_settings
 from tasks.bucket.store import Bucket
 from tasks.errors import BadInputError
 from tasks.metrics import JobMetrics, serve_metrics, write_metrics
 from tasks.operations.jobs_list import list_jobs
-from tasks.settings import settings_from_environment
 
 NEWEST = 20
 """Jobs that are told: the status of each of their tasks is looked at each time."""
@@ -40,16 +40,14 @@ def metrics(
         seconds: Look again after this long.
         once: Look once and exit: for a file that a cron job keeps.
     """
-    settings = settings_from_environment()
-    store = open_bucket_from_settings(settings, bucket or None)
-    queue_url = (queue.get_secret_value() if queue else None) or settings.with_bucket(store.url).queue_url
+    store, settings = bucket_and_settings(bucket, queue)
     if port is None and file is None:
         raise BadInputError("Nothing would read the metrics: give --port, --file, or both.")
     told = JobMetrics()
     if port is not None:
         serve_metrics(told.registry, port=port)
     while True:
-        with closing(open_publisher_from_settings(settings, queue_url)) as publisher:
+        with closing(open_publisher_from_settings(settings)) as publisher:
             depth = publisher.depth()
         told.tell(tasks_by_state(store), vars(depth))
         if file is not None:

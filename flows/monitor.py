@@ -8,10 +8,10 @@ from uuid import UUID
 
 from flows.shown.job_show import JobShow, end_runs
 from flows.terminal import command_line
+from flows.terminal.places import bucket_of
 from flows.terminal.reporter import reporter
 from flows.terminal.signature import BucketUrl, JobName
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.bucket.store import Bucket
 from tasks.jobs.manifest_file import read_manifest
@@ -19,7 +19,6 @@ from tasks.jobs.monitor import JobWatch
 from tasks.prefect_api import instrument, steps
 from tasks.records.ids import TaskId, job_id_from_text
 from tasks.records.progress import JobProgress
-from tasks.settings import settings_from_environment
 from tasks.wording import counted, waiting_for_engine
 
 LOCAL_PAUSE_SECONDS = 0.3
@@ -34,7 +33,7 @@ ENGINE_HINT_SECONDS = 600.0
 @thor_flow(name="thor-monitor", flow_run_name="{job_id}")
 def monitor_job(job_id: JobName, bucket: BucketUrl = None) -> dict[str, int]:
     """Follow a job until every task has come to an end."""
-    store = open_bucket_from_settings(settings_from_environment(), bucket or None)
+    store = bucket_of(bucket)
     layout = JobLayout(job_id_from_text(job_id))
     manifest = read_manifest(store, layout)
     watch = JobWatch(store, layout, manifest.task_ids)

@@ -12,9 +12,10 @@ from pydantic import Field
 
 from flows.monitor import follow
 from flows.shown import job_show
-from flows.submit import default_workers, job_steps, places_of, settings_with
+from flows.submit import default_workers, job_steps
 from flows.terminal import command_line
 from flows.terminal.local_processes import LocalWorkers, local_workers
+from flows.terminal.places import checked_places, settings_with
 from flows.terminal.signature import BucketUrl, Positional, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
 from tasks.bootstrap import open_publisher_from_settings
@@ -65,7 +66,7 @@ def run_night(
         wait: Follow each night's job to its end. With --no-wait an unfinished job is left to the next run.
     """
     settings = settings_with(bucket=bucket, queue=queue)
-    store, settings = places_of(settings, bucket)
+    store, settings = checked_places(settings, bucket)
     files = open_survey(store, survey)
     count = workers if workers is not None else default_workers(settings, wait=wait)
     logs = instrument.forwarded_logs() if instrument.is_in_run() else contextlib.nullcontext()

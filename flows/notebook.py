@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from pydantic import SecretStr
 
 from flows.collect import collect_options
-from flows.submit import inputs_of, run_shown, settings_with
+from flows.submit import inputs_of, run_shown
+from flows.terminal.places import settings_with
 from tasks.inputs.job_inputs import AUTO
 from tasks.jobs.collect import CollectedTask
 from tasks.jobs.submit import new_job_id

@@ -11,16 +11,16 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_and_settings
 from flows.terminal.signature import BucketUrl, Positional, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
+from tasks.bootstrap import open_publisher_from_settings
 from tasks.broker.report import recreate_broken_queues
 from tasks.bucket.layout import JobLayout
 from tasks.errors import BadInputError
 from tasks.operations.find_jobs import find_jobs
 from tasks.operations.repair import RepairAllReport, RepairReport, repair_job, repair_jobs
 from tasks.records.ids import job_id_from_text
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 
@@ -42,18 +42,16 @@ def repair(
         recreate_queues: First delete the RabbitMQ queues that do not work (no leader, other arguments) and create them
             again. Only with --all; run it for every bucket that uses these queues.
     """
-    settings = settings_from_environment()
-    store = open_bucket_from_settings(settings, bucket or None)
-    url = command_line.queue_url(queue) or settings.with_bucket(store.url).queue_url
+    store, settings = bucket_and_settings(bucket, queue)
     if job_id and all_jobs:
         raise BadInputError(f"Cannot repair job {job_id!r} and all jobs: name a job, or say --all.")
     if job_id:  # a form in the UI that is left empty gives ""
         if recreate_queues:
             raise BadInputError("Cannot make queues anew for one job: messages of all jobs lie in them. Use --all.")
-        with closing(open_publisher_from_settings(settings, url)) as publisher:
+        with closing(open_publisher_from_settings(settings)) as publisher:
             return RepairAllReport([repair_job(store, publisher, JobLayout(job_id_from_text(job_id)))], skipped={})
-    recreated = recreate_broken_queues(url, ca_file=settings.queue_ca_file) if recreate_queues else []
-    with closing(open_publisher_from_settings(settings, url)) as publisher:
+    recreated = recreate_broken_queues(settings.queue_url, ca_file=settings.queue_ca_file) if recreate_queues else []
+    with closing(open_publisher_from_settings(settings)) as publisher:
         return replace(repair_jobs(store, publisher, find_jobs(store)), recreated_queues=recreated)
 
 

@@ -8,13 +8,13 @@ from contextlib import closing
 from typing import Annotated
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_and_settings
 from flows.terminal.signature import BucketUrl, JobName, Positional, QueueUrl
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
+from tasks.bootstrap import open_publisher_from_settings
 from tasks.bucket.layout import JobLayout
 from tasks.operations.retry import RetryKind, RetryReport, retry_job
 from tasks.records.ids import job_id_from_text
-from tasks.settings import settings_from_environment
 from tasks.wording import counted
 
 
@@ -34,10 +34,8 @@ def retry(
         task_ids: Only these tasks. Default: all that failed.
     """
     job = JobLayout(job_id_from_text(job_id))
-    settings = settings_from_environment()
-    store = open_bucket_from_settings(settings, bucket or None)
-    settings = settings.with_bucket(store.url)
-    with closing(open_publisher_from_settings(settings, command_line.queue_url(queue))) as publisher:
+    store, settings = bucket_and_settings(bucket, queue)
+    with closing(open_publisher_from_settings(settings)) as publisher:
         return retry_job(store, publisher, job, kind=kind, task_ids=task_ids)
 
 

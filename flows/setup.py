@@ -65,7 +65,7 @@ def wanted_from(
         If a URL can't be understood, or the key file can't be read.
     """
     bucket_url = bucket or settings.bucket
-    queue_url = command_line.queue_url(queue) or _queue_of(settings)
+    queue_url = (queue.get_secret_value() if queue else None) or _queue_of(settings)
     if queue_url is not None:
         scheme_of(queue_url)
     parts = urlsplit(bucket_url or "file:///")

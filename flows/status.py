@@ -7,16 +7,15 @@ from typing import Annotated
 from pydantic import Field
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_and_settings
 from flows.terminal.reporter import reporter
 from flows.terminal.signature import BucketUrl, JobName, QueueUrl
 from flows.terminal.verb import Verb
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.broker.urls import scheme_of
 from tasks.bucket.layout import JobLayout
 from tasks.operations.task_report import JobReport, Observer, TaskReport, report_job
 from tasks.records.ids import job_id_from_text
 from tasks.records.status import State
-from tasks.settings import settings_from_environment
 from tasks.wording import counted, waiting_for_engine
 
 COLUMNS = ("task", "state", "stage", "attempt", "worker", "unmoved", "why")
@@ -44,14 +43,12 @@ def status(
         queue: The queue of the job's workers: its kind says how often they renew a lease, where a status does not. It
             is not contacted. Default: THOR_QUEUE.
     """
-    settings = settings_from_environment()
     job = JobLayout(job_id_from_text(job_id))
-    store = open_bucket_from_settings(settings, bucket or None)
-    url = command_line.queue_url(queue) or settings.with_bucket(store.url).queue_url
-    scheme_of(url)
+    store, settings = bucket_and_settings(bucket, queue)
+    scheme_of(settings.queue_url)
     observer = Observer(
         watch_seconds=watch_seconds or (None if watch else 0.0),
-        renew_seconds=settings.renew_seconds(url),
+        renew_seconds=settings.renew_seconds(settings.queue_url),
         hear=lambda seconds: reporter().say(f"Watches the tasks in progress for up to {seconds:g} s."),
     )
     return replace(report_job(store, job, observer), shown_states=state)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from prefect import runtime, tags
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from flows.collect import bring_home, collect_options, home_of_results
 from flows.monitor import follow
@@ -24,12 +24,12 @@ from flows.shown.cancelled_run import cancel_job_of_run
 from flows.shown.result_page import show_results
 from flows.terminal import command_line, summary
 from flows.terminal.local_processes import PrefectServer, local_workers, prefect_server
+from flows.terminal.places import checked_places, settings_with
 from flows.terminal.reporter import reporter
 from flows.terminal.signature import BucketUrl, QueueUrl
 from flows.terminal.summary import JobOutcome, Submitted
 from flows.terminal.verb import Verb, thor_flow
-from tasks.bootstrap import open_bucket_from_settings, open_publisher_from_settings
-from tasks.bucket.store import Bucket
+from tasks.bootstrap import open_publisher_from_settings
 from tasks.errors import BadInputError, EngineUnavailableError, ThorQueueError
 from tasks.inputs.engine_of_job import ELSEWHERE
 from tasks.inputs.job_inputs import AUTO, InputFiles, JobInputs, demo_inputs, read_inputs
@@ -41,7 +41,7 @@ from tasks.operations.doctor_workers import NOBODY_YET, is_nobody_there
 from tasks.prefect_api import instrument
 from tasks.prefect_api.steps import PrefectSteps
 from tasks.records.instrumentation import level_of_job
-from tasks.settings import Settings, settings_from_environment
+from tasks.settings import Settings
 from tasks.wording import counted
 
 
@@ -112,7 +112,7 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
     options = collect_options(None, catalogue)
     if wait:
         require_writable(home_of_results(job_id, output), job_id)
-    store, settings = places_of(settings, bucket)
+    store, settings = checked_places(settings, bucket)
     level = level_of_job(settings.instrumentation, n_tasks=len(inputs.task_ids))
     shown_words = [job_show.words_from_level(level, n_tasks=len(inputs.task_ids))] if instrument.is_in_run() else []
     notes = [*inputs.notes, *shown_words]
@@ -143,27 +143,6 @@ def thor_job(  # noqa: PLR0913, PLR0917 (what a person may set in the UI)
         tell(unseen)
         show_outcome(outcome, [*notes, *unseen])
     return ended(watch, outcome, was_cancelled=was_cancelled)
-
-
-def settings_with(*, bucket: str | None, queue: SecretStr | None) -> Settings:
-    """Return the settings of the environment with what was asked for over them."""
-    asked = {"bucket": bucket, "queue": command_line.queue_url(queue)}
-    changes = {name: value for name, value in asked.items() if value}
-    return settings_from_environment().model_copy(update=changes)
-
-
-def places_of(settings: Settings, bucket: str | None) -> tuple[Bucket, Settings]:
-    """Return the bucket, and the settings with its URL; nothing is read, written or connected yet.
-
-    Raises
-    ------
-    BadInputError
-        If the URL of the bucket or of the queue is none: found here, before hours of upload.
-    """
-    store = open_bucket_from_settings(settings, bucket)
-    settings = settings.with_bucket(store.url)
-    open_publisher_from_settings(settings).close()
-    return store, settings
 
 
 def inputs_of(
@@ -287,7 +266,7 @@ def _submit(job_id: str = "", *, wait: bool = True, **options: Any) -> Submitted
     bucket = options.get("bucket")
     settings = settings_with(bucket=bucket, queue=options.get("queue"))
     if settings.gcs_bucket_block is None:  # a block may be in the Prefect that is not started yet
-        places_of(settings, bucket)
+        checked_places(settings, bucket)
     job_id = new_job_id(job_id, prefix="job" if observations else "demo")
     if wait:
         require_writable(home_of_results(job_id, options.get("output")), job_id)

@@ -4,11 +4,10 @@ import sys
 from datetime import datetime
 
 from flows.terminal import command_line
+from flows.terminal.places import bucket_of
 from flows.terminal.signature import BucketUrl
 from flows.terminal.verb import Verb
-from tasks.bootstrap import open_bucket_from_settings
 from tasks.operations.workers_list import SILENT_SECONDS, WorkerSummary, list_workers
-from tasks.settings import settings_from_environment
 
 COLUMNS = ("worker", "since (UTC)", "engine", "job", "task", "stage", "attempt", "last sign (UTC)", "notes")
 
@@ -19,7 +18,7 @@ def workers(bucket: BucketUrl = None) -> list[WorkerSummary]:
     A worker reports every ten minutes, and each time it renews the lease of its task. Times are by the worker's own
     clock.
     """
-    return list_workers(open_bucket_from_settings(settings_from_environment(), bucket or None))
+    return list_workers(bucket_of(bucket))
 
 
 def show(found: list[WorkerSummary]) -> None:

@@ -16,7 +16,6 @@ from typing import ParamSpec, TypeVar
 
 from prefect import Flow
 from prefect.settings import PREFECT_API_URL
-from pydantic import SecretStr
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
@@ -37,11 +36,6 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
-
-
-def queue_url(queue: SecretStr | None) -> str | None:
-    """Return what --queue named, for the builder of clients; None: the settings decide."""
-    return None if queue is None else queue.get_secret_value()
 
 
 def show_run(verb: Flow[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:

@@ -43,7 +43,7 @@ def test_a_task_that_waits_for_an_engine_says_so(place):
 
 def test_a_watch_names_the_tasks_that_stall(place, monkeypatch):
     make_job(place.bucket, {"a": CLAIMED, "b": SUCCEEDED})
-    monkeypatch.setattr("flows.status.settings_from_environment", lambda: Settings(lease_renew_seconds=0.1))
+    monkeypatch.setattr("flows.terminal.places.settings_from_environment", lambda: Settings(lease_renew_seconds=0.1))
 
     ended = run_command(main, "survey-07", "--watch", *place.bucket_option)
 
