@@ -51,11 +51,20 @@ def _draw_frame(axes: Axes, plot_data: TaskPlotData) -> None:
 
 def _draw_velocities(axes: Axes, plot_data: TaskPlotData) -> None:
     velocity, recovered = plot_data.velocity_deg_per_day, plot_data.is_recovered
-    size = 2.0 if plot_data.n_clusters > MANY else 5.0
+    size, width = (2.5, 0.6) if plot_data.n_clusters > MANY else (5.0, 1.0)
+    # Those without an orbit may be many more: they lie below.
+    axes.plot(
+        *velocity[~recovered].T,
+        linestyle="none",
+        marker="x",
+        markersize=size,
+        markeredgewidth=width,
+        color=VERMILION,
+        label="without orbit",
+    )
     axes.plot(
         *velocity[recovered].T, linestyle="none", marker="o", markersize=size, color=BLUE, label="orbit recovered"
     )
-    axes.plot(*velocity[~recovered].T, linestyle="none", marker="x", markersize=5, color=VERMILION, label="without")
     axes.set_title(f"Velocities of {counted(plot_data.n_clusters, 'cluster')}")
     axes.set_xlabel(r"$\dot\theta_x$ [deg / d]")
     axes.set_ylabel(r"$\dot\theta_y$ [deg / d]")
