@@ -169,5 +169,5 @@ def test_a_measurement_is_told_in_three_tables():
     text = section([result])
 
     assert "| small | 1 | 5 567 | 7 | 171 of 172 (99.4%) | 100.0% | 171 | 171 / 0 / 0 | 0 | 11.9 |" in text
-    assert "| 104 of 104, 100% (said 100%) | 7 of 8, 88% (said nothing) | 100.0% (said 99.8%) |" in text
+    assert "| 104 of 104, 100.0% (said 100%) | 7 of 8, 87.5% (said nothing) | 100.0% (said 99.8%) |" in text
     assert "| 90.7% in 12 s |" in text

@@ -225,7 +225,7 @@ def _shares(result: dict[str, Any]) -> list[str]:
     for group in _groups([result]):
         found, of = result["groups"][group]
         expected = result["expected"].get(group)
-        cells.append(f"{found} of {of}, {found / of:.0%} (said {_percent(expected)})")
+        cells.append(f"{found} of {of}, {found / of:.1%} (said {_percent(expected)})")
     return [*cells, f"{result['coverage_reached']:.1%} (said {result['coverage_printed']:.1%})"]
 
 
