@@ -86,7 +86,10 @@ class Settings(BaseSettings):
     ] = None
     prefect_patience_seconds: Annotated[
         PositiveFloat | None,
-        Field(description="without an answer of Prefect for so long, work goes on unseen for a minute; default: 2"),
+        Field(
+            description="seconds without an answer of Prefect after which work goes on, for a minute, without showing "
+            "it; default: 2"
+        ),
     ] = None
     out_of_reach_seconds: Annotated[
         PositiveFloat,

@@ -34,7 +34,7 @@ class RangeAndShiftSettings:
     cell_radius_deg: Annotated[float, Field(gt=0, le=90)] = 10.0
     """Great-circle radius of the cell about the test orbit's position, deg."""
     cell_mahalanobis: Annotated[float, Field(gt=0)] = 5.0
-    """Mahalanobis distance of the cell's edge on the sky, used instead where the test orbit has a covariance."""
+    """Mahalanobis distance of the cell's edge on the sky: replaces the radius where the test orbit has a covariance."""
     exposures_per_block: Annotated[int, Field(ge=1)] = 256
     """Exposures in one block of the dask map."""
 
@@ -50,25 +50,25 @@ class ClusterAndLinkSettings:
     min_arc_days: Annotated[float, Field(ge=0)] = 1.0
     """Shortest time from first to last detection, days."""
     stationary_nights: Annotated[int, Field(ge=0)] = 3
-    """Nights on which a position of the sky shows a detection, within the noise, when it is taken for a source that
-    stands still and left out; 0: all are kept."""
+    """A position of the sky with a detection, within the noise, on this many nights is taken for a stationary source
+    and left out; 0: all are kept."""
     algorithm: Algorithm = "pairs"
     """How tracks are found: pairs (pair-seeded track following) or velocity-grid (THOR's own, for comparison)."""
     speed_spread: Annotated[float, Field(gt=0)] = 0.75
-    """pairs: by what share of the circular speed objects of the cell differ from the test orbit's velocity; where the
-    test orbit has a covariance, that says it instead, as it says the distance spread."""
+    """pairs: how much the velocities of objects in the cell may differ from the test orbit's, as a share of the
+    circular speed. A covariance of the test orbit replaces this and the distance spread."""
     distance_spread: Annotated[float, Field(gt=0)] = 0.4
-    """pairs: by what share of its distance from the observer they differ from the test orbit's."""
+    """pairs: how much their distances from the observer may differ from the test orbit's, as a share of it."""
     max_speed_deg_per_day: Annotated[float, Field(ge=0)] = 0.0
-    """pairs: fastest track in the plane, deg / d; 0: from the test orbit and the two spreads."""
+    """pairs: fastest track in the plane, deg / d; 0: derived from the test orbit and the two spreads."""
     max_gap_days: Annotated[float, Field(gt=0)] = 14.0
     """pairs: longest gap between the nights of the two detections that start a track, days."""
     seed_nights: Annotated[int, Field(ge=1)] = 2
-    """pairs: observed nights after a detection's own on which its partner is sought; later ones, up to the gap, as well
-    while chance leaves less than two detections where the partner may be."""
+    """pairs: number of observed nights after a detection's own in which its partner is sought. Later nights, up to the
+    gap, are searched too while chance gives fewer than two detections where the partner may be."""
     max_misses: Annotated[int, Field(ge=1)] = 20
-    """pairs: observed slots (parts of a night) in a row without a detection after which a track ends; those of cameras
-    that are not deep enough count too."""
+    """pairs: a track ends after this many observed slots (parts of a night) in a row without a detection. Slots of
+    cameras that are not deep enough count too."""
     window_sigmas: Annotated[float, Field(gt=0)] = 3.5
     """pairs: half-width of a window, in standard deviations of the predicted position."""
     grid_speed_deg_per_day: Annotated[float, Field(gt=0)] = 0.1
@@ -84,13 +84,13 @@ class InitialOrbitDeterminationSettings:
     """First orbits with two bodies: a sieve, so wide that what the other bodies do passes it."""
 
     max_reduced_chi2: Annotated[float, Field(gt=0)] = 30.0
-    """Reduced chi^2 above which a cluster has no first orbit, and detections are rejected to get below it."""
+    """Largest reduced chi^2 of a first orbit; detections are rejected to get below it."""
     max_outlier_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """Largest fraction of a cluster's detections that may be rejected."""
     max_iterations: Annotated[int, Field(ge=1)] = 40
     """Steps of one fit."""
     fallback: Flag = True
-    """Clusters that no start at the test orbit's distance fits: try other distances, and Gauss's method."""
+    """For clusters that no start at the test orbit's distance fits: try other distances, and Gauss's method."""
 
 
 @settings_group
@@ -102,7 +102,8 @@ class OrbitDeterminationSettings:
     max_reduced_chi2: Annotated[float, Field(gt=0)] = 3.0
     """Reduced chi^2 above which an orbit is dropped, unless `min_probability` keeps it."""
     min_probability: Annotated[float, Field(ge=0, lt=1)] = 1e-4
-    """An orbit is kept when a true one has a chi^2 as large more often than this, by chance: for few detections."""
+    """An orbit is kept all the same when a true one would have a chi^2 as large, by chance, more often than this: it
+    matters for few detections."""
     outlier_chi2: Annotated[float, Field(gt=0)] = 25.0
     """chi^2 (2 degrees of freedom) of a detection, against the orbit without it, above which it is an outlier."""
     max_outlier_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.25
@@ -112,9 +113,9 @@ class OrbitDeterminationSettings:
     n_body_times: Annotated[int, Field(ge=4)] = 10
     """Times at which n-body minus 2-body positions are computed; between them they are interpolated."""
     max_n_body_passes: Annotated[int, Field(ge=1)] = 4
-    """Times that an orbit's n-body positions may be computed anew, as the fit moves it: the budget of an orbit."""
+    """How often the n-body positions of one orbit may be computed anew as the fit moves it."""
     epoch_window_days: Annotated[float, Field(gt=0)] = 60.0
-    """Orbits of one epoch: arcs with middles this close together share it, days."""
+    """Arcs whose middles are this close together share one epoch, days."""
 
 
 @settings_group
@@ -124,9 +125,9 @@ class MergeAndExtendSettings:
     radius_arcsec: Annotated[float, Field(gt=0)] = 1.0
     """Distance from the prediction within which a detection is attributed, arcsec."""
     radius_sigmas: Annotated[float, Field(gt=0)] = 4.5
-    """The same in sigmas of the detection, where that is more."""
+    """The same in sigmas of the detection; the larger of the two holds."""
     extension: Annotated[float, Field(ge=0)] = 1.0
-    """An orbit is sought beyond its arc up to this multiple of the arc in each round."""
+    """How far beyond its arc an orbit is sought in each round, as a multiple of the arc."""
     max_rounds: Annotated[int, Field(ge=0)] = 10
     """Rounds of attribution and fit; it ends sooner when nothing changes."""
     min_kept_fraction: Annotated[float, Field(gt=0, le=1)] = 0.6

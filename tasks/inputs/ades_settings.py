@@ -60,7 +60,7 @@ class Submitter:
     """Who sends the file."""
 
     name: Text = ""
-    """Needed: initials and surname."""
+    """Required: initials and surname."""
     institution: Text = ""
     """Where the submitter works."""
 
@@ -70,7 +70,7 @@ class People:
     """Some of those who took part."""
 
     name: Texts = ""
-    """Needed: initials and surnames."""
+    """Required: initials and surnames."""
 
 
 @settings_group
@@ -78,13 +78,13 @@ class Telescope:
     """With what it was observed."""
 
     name: Text = ""
-    """Its name."""
+    """Name of the telescope."""
     design: Design = ""
-    """Needed, such as Reflector."""
+    """Required, such as Reflector."""
     aperture: Metres = ""
-    """Needed: diameter."""
+    """Required: diameter."""
     detector: Detector = ""
-    """Needed, such as CCD."""
+    """Required, such as CCD."""
     fRatio: Ratio = ""  # noqa: N815 (ADES's own word, as those below)
     """Focal length by aperture."""
     pixelScale: Arcsec = ""  # noqa: N815
@@ -100,22 +100,25 @@ class AdesKeys:
     measurers: People = field(default_factory=People)
     telescope: Telescope = field(default_factory=Telescope)
     mode: Mode = ""
-    """Needed: the kind of detector."""
+    """Required: the kind of detector."""
     astCat: StarCatalogue = ""  # noqa: N815
-    """Needed: the catalogue of the astrometry."""
+    """Required: the catalogue of the astrometry."""
     photCat: StarCatalogue = ""  # noqa: N815
     """The catalogue of the photometry."""
     fundingSource: Text = ""  # noqa: N815
-    """Who paid."""
+    """Source of funding."""
     comment: Texts = ""
-    """Anything else, a line each."""
+    """Comments, one line each."""
 
 
 RULES = settings_of(AdesKeys)
 """Key without its prefix -> what its value must be. `band.FILTER`, an ADES band, is one more for each filter."""
 
-REQUIRED = [name for name, rule in RULES.items() if rule.help.startswith("Needed")]
-"""Without these no ADES file can be written."""
+REQUIRED = (
+    *("submitter.name", "observers.name", "measurers.name"),
+    *("telescope.design", "telescope.aperture", "telescope.detector", "mode", "astCat"),
+)
+"""Without these no ADES file can be written: their help begins with "Required", which a test holds to this."""
 
 
 @dataclass(frozen=True)

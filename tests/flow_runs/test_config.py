@@ -2,6 +2,7 @@
 
 from flows.config import main
 from tasks.engines.settings import EngineSettings, items_from_settings
+from tasks.inputs.ades_settings import REQUIRED, RULES
 from tasks.inputs.config_file import Config, config_keys, read_config
 from tests.support.commands import run_command
 
@@ -48,3 +49,7 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path):
 
     assert (ended.code, output.read_text()) == (2, "mine")
     assert "File exists" in ended.err
+
+
+def test_the_help_of_keys_that_ades_requires_says_so():
+    assert [name for name, rule in RULES.items() if rule.help.startswith("Required")] == list(REQUIRED)
