@@ -57,7 +57,7 @@ class Scaling:
 def workers_wanted(depth: QueueDepth, runs: WorkerRuns, limits: Limits) -> int:
     """Return how many workers there should be: those with a task, and some for the tasks that wait. Pure.
 
-    Messages that others hold (workers that somebody started by hand) are no reason to keep workers of ours. When the
+    Messages that others hold (workers that were started by hand) are no reason to keep workers of ours. When the
     broker does not tell what is held, a worker that has been there for a while has a task as long as any waits.
     """
     is_told = depth.unacked >= 0

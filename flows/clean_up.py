@@ -17,7 +17,7 @@ from tasks.prefect_api import instrument
 from tasks.wording import counted
 
 OLD_DAYS = 90.0
-"""Jobs older than this are old when nobody says otherwise."""
+"""Jobs older than this are old by default."""
 
 COLUMNS = ("job", "created (UTC)", "verdict", "objects", "why")
 

@@ -23,7 +23,7 @@ from tasks.results.job_results import CollectOptions, JobResults, collect_result
 from tasks.wording import counted
 
 DEFAULT_OUTPUT = Path("thor_output")
-"""Where outputs go when nobody says otherwise: a directory of the job's name in it."""
+"""Where outputs go by default: a directory of the job's name in it."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def written(keys: list[KeyReport]) -> list[KeyReport]:
 
 
 def write(keys: list[KeyReport], output: Path) -> None:
-    """Write the keys as a config; one that is there may be somebody's work, and stays."""
+    """Write the keys as a config; a file that is there may be a person's work, and stays."""
     text = io.StringIO()
     rows = [(each.key, each.value, each.expected, each.meaning) for each in written(keys)]
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])

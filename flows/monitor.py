@@ -51,7 +51,7 @@ def follow(watch: JobWatch, *, each_look: Callable[[], None] | None = None) -> b
     Parameters
     ----------
     each_look
-        Called after each look, by somebody who looks after workers; what it raises ends the watch. None: nobody does.
+        Called after each look, to look after workers; what it raises ends the watch. None: there are none here.
 
     A job that stands still is told of either way: workers that live may serve another queue.
     """
@@ -85,7 +85,7 @@ def tell_endings(watch: JobWatch, changed: Sequence[TaskId]) -> None:
 
 
 class IdleHint:
-    """Tells a person, once each time, that nobody works on the job, and what may be the reason."""
+    """Tells a person, once each time, that no worker works on the job, and what may be the reason."""
 
     def __init__(
         self, watch: JobWatch, *, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic

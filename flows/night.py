@@ -43,7 +43,7 @@ SHOWN_NIGHTS = 30
 
 
 class NightJobFailedError(ThorQueueError):
-    """Tasks of a night's job failed: the survey waits until somebody has looked."""
+    """Tasks of a night's job failed: the survey waits until a person has looked."""
 
 
 @thor_flow(name="thor-night", flow_run_name="{survey}")
@@ -98,7 +98,7 @@ class _Linking:
         return self._stack.enter_context(local_workers(self._workers, self._settings, self._bucket.url))
 
     def link(self, job_id: JobId, inputs: JobInputs) -> MergedResults | None:
-        """Return what the job's tasks found; None: it is not complete, and nobody waits for it."""
+        """Return what the job's tasks found; None: it is not complete, and is not waited for."""
         level = level_of_job(self._settings.instrumentation, n_tasks=len(inputs.task_ids))
         parent = job_show.make_parent(level)
         shown = ShownAs(None if parent is None else str(parent), level)

@@ -37,7 +37,7 @@ class JobRun(ResultFiles):
     tasks: Sequence[CollectedTask]
     #: Completeness and purity where the observations tell the truth; else empty.
     truth: Figures
-    #: Why something was not written, such as ADES whose observers nobody named.
+    #: Why something was not written, such as ADES without named observers.
     notes: Sequence[str]
 
     @property

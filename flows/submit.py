@@ -176,7 +176,7 @@ def catalogue_to_leave_out(catalogue: Path | None, *, leave_out_known: bool) -> 
 
 
 def default_workers(settings: Settings, *, wait: bool) -> int:
-    """Return how many workers to start here when nobody says."""
+    """Return how many workers to start here by default."""
     return (os.cpu_count() or 1) if wait and settings.queue_url.startswith("sqlite:") else 0
 
 

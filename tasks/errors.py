@@ -50,7 +50,7 @@ class ScratchFileError(TransientTaskError):
 
 
 class GenerationMismatchError(TransientTaskError):
-    """A compare-and-swap was refused: somebody else wrote the object first."""
+    """A compare-and-swap was refused: another process wrote the object first."""
 
 
 class ObjectNotFoundError(ThorQueueError):
@@ -62,4 +62,4 @@ class MessageNotPublishedError(BrokerUnavailableError):
 
 
 class ShutdownRequested(BaseException):
-    """The process was asked to leave; nobody may swallow it."""
+    """The process was asked to leave; nothing may swallow it."""

@@ -141,7 +141,7 @@ class Settings(BaseSettings):
         return self.takeover_delay_seconds or (20.0 if queue_url.startswith("sqlite:") else 300.0)
 
     def keeps_leases(self, queue_url: str) -> bool:
-        """Whether owners renew often enough that nobody takes a task over from one that lives."""
+        """Whether owners renew often enough that no task is taken over from one that lives."""
         return self.delay_seconds(queue_url) >= FEWEST_RENEWALS_IN_A_DELAY * self.renew_seconds(queue_url)
 
 

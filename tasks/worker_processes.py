@@ -1,4 +1,4 @@
-"""How a worker is started on this machine: one command, one environment, whoever starts it.
+"""How a worker is started on this machine: one command, one environment, whatever starts it.
 
 A client's local workers, the flow run of a worker and the members of a fleet are all `python -m workers`.
 """
@@ -21,7 +21,7 @@ def worker_command(*options: str) -> list[str]:
 def worker_environment(n_workers: int | None, **changes: str) -> dict[str, str]:
     """Return the environment of one of `n_workers` on this machine: this process's, with threads, and changes.
 
-    None: nobody knows how many there are; 0: none here. dask gets an equal share of the cores, at least one, unless
+    None: it is not known how many there are; 0: none here. dask gets an equal share of the cores, at least one, unless
     the environment says otherwise.
     """
     share = 1 if not n_workers else max(1, (os.cpu_count() or 1) // n_workers)

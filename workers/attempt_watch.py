@@ -75,7 +75,7 @@ class AttemptWatch:
         self._rhythm = rhythm
         self._shutdown = shutdown
         self._metrics = metrics or WorkerMetrics()
-        #: What the child has told, for whoever writes the status next.
+        #: What the child has told, for the next write of the status.
         self.news = Renewed()
         self._renewal: Future[bool] | None = None
         self._renewal_is_for_upload = False

@@ -41,7 +41,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class LookAgain:
-    """Somebody owns the task: look again after one delay, and compare the generation with this one."""
+    """A worker owns the task: look again after one delay, and compare the generation with this one."""
 
     generation: int
 
@@ -162,17 +162,17 @@ class ChildDied:
 
 @dataclass(frozen=True)
 class JobCancelled:
-    """Somebody cancelled the job while its task was computed."""
+    """The job was cancelled while its task was computed."""
 
 
 @dataclass(frozen=True)
 class TaskCancelled:
-    """Somebody cancelled the flow run that shows this attempt."""
+    """The flow run that shows this attempt was cancelled."""
 
 
 @dataclass(frozen=True)
 class Fenced:
-    """Somebody else wrote the status: the task is not ours any more."""
+    """Another process wrote the status: the task is not ours any more."""
 
 
 @dataclass(frozen=True)

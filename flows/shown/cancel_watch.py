@@ -1,4 +1,4 @@
-"""Looks, beside an attempt at work, whether somebody cancels its run in Prefect's UI: C code hears nothing."""
+"""Looks, beside an attempt at work, whether its run is cancelled in Prefect's UI: C code can't be interrupted."""
 
 import contextvars
 import logging

@@ -1,4 +1,4 @@
-"""What becomes of a job whose run somebody cancelled in Prefect's UI while a Prefect worker ran it.
+"""What becomes of a job whose run was cancelled in Prefect's UI while a Prefect worker ran it.
 
 Prefect ends the process of the run, so that nothing in it can act, and then calls this hook in another one.
 """

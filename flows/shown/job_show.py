@@ -1,6 +1,6 @@
 """What people see of a job while it goes on, and what they ask for there: a run that is cancelled cancels the job.
 
-Whoever follows the job looks after it every few seconds, with little patience: a server that is gone holds up nobody.
+The command that follows the job looks after it every few seconds, with little patience: no job waits for a dead server.
 """
 
 import time
@@ -37,7 +37,7 @@ NAMED_UNSEEN = 5
 
 
 def make_parent(level: Level) -> UUID | None:
-    """Return the Prefect task run below which the runs of the tasks will hang; None: nobody shows them below it."""
+    """Return the Prefect task run below which the runs of the tasks will hang; None: they are not shown below it."""
     job_run_id = instrument.flow_run_id()
     if job_run_id is None or level == "off" or not may_show():
         return None
@@ -47,9 +47,10 @@ def make_parent(level: Level) -> UUID | None:
 
 
 def leave_parent(parent_id: UUID | None) -> None:
-    """Give that Prefect task run an end when nobody waits for the job: it would stay Running where no worker comes.
+    """Give that Prefect task run an end when the client does not wait for the job.
 
-    Each change of a run below it is its own as well: it shows Running while tasks are at work, and ends with the last.
+    It would stay Running where no worker comes. Each change of a run below it is its own as well: it shows Running
+    while tasks are at work, and ends with the last.
     """
     if parent_id is not None and may_show():
         with instrument.not_shown(), guarded_client() as client:
@@ -90,7 +91,7 @@ def job_of_run(run: FlowRun | None) -> JobId | None:
 
 
 class JobShow:
-    """What is shown of a job while somebody follows it. Outside of a run it does nothing."""
+    """What is shown of a job while a command follows it. Outside of a run it does nothing."""
 
     def __init__(self, watch: JobWatch) -> None:
         self._watch = watch
@@ -144,7 +145,7 @@ def ask_workers(client: SyncPrefectClient, job_id: JobId) -> None:
 
 
 def end_runs(watch: JobWatch, parent_id: UUID | None) -> list[str]:
-    """Give each run of a task that its worker never ended what became of the task; nobody is waited for.
+    """Give each run of a task that its worker never ended what became of the task; no worker is waited for.
 
     Returns in words what is not to be seen in Prefect.
     """

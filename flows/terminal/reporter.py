@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reporter(Protocol):
-    """Somebody who is told how a job goes on."""
+    """What is told how a job goes on."""
 
     def say(self, text: str) -> None:
         """Hear a sentence."""
@@ -168,7 +168,7 @@ def use_reporter(reporter: Reporter) -> None:
 
 
 def reporter() -> Reporter:
-    """Return the reporter of this context: the log's, when nobody said otherwise."""
+    """Return the reporter of this context: the log's, by default."""
     if _present.get(None) is None:
         use_reporter(LogReporter())
     return _present.get()

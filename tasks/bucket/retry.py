@@ -16,7 +16,7 @@ _SHORTEST_REQUEST_SECONDS = 1.0
 
 
 def _count_nothing() -> None:
-    """Stand for somebody who counts."""
+    """Count nothing."""
 
 
 #: Called before an operation of this thread is tried again: for metrics.

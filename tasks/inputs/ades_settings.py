@@ -130,7 +130,7 @@ class AdesSettings:
 
     @property
     def missing(self) -> list[str]:
-        """Required keys that nobody has set, as they stand in a config."""
+        """Required keys that are not set, as they stand in a config."""
         return [f"{PREFIX}{name}" for name in REQUIRED if name not in self.values]
 
     def names(self, key: str) -> list[str]:

@@ -22,7 +22,7 @@ UNITS_ROW = b"--,mjd [TDB],au,au,au,au / d,au / d,au / d\n"
 """Second line of THOR v1.2's file of test orbits."""
 
 MANY_PROCESSES = "{name}.{pid}.part"
-"""A file being written: whoever reads the directory meanwhile does not take it for a whole one."""
+"""A file being written: a reader of the directory does not take it for a whole one."""
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def root_of_xml(file: BinaryIO, name: str) -> str:
         # Expat expands no external entities and limits the others.
         for _, element in ET.iterparse(file, ("start",)):  # noqa: S314
             return str(element.tag).rpartition("}")[2]
-    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that nobody knows
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
         raise BadInputError(f"Cannot read {name}: {error}. Expected well-formed ADES XML.") from error
     finally:
         file.seek(0)

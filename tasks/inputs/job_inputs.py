@@ -69,9 +69,9 @@ class JobInputs:
     engine_version: str
     #: What was left out of the observations, filled in or chosen, in words.
     notes: tuple[str, ...] = ()
-    #: What the test orbits were chosen for; empty: somebody brought them.
+    #: What the test orbits were chosen for; empty: they came with the inputs.
     expected: tuple[ExpectedGroup, ...] = ()
-    #: known_observations.csv: what was left out because it is of known objects; None: nobody asked for it.
+    #: known_observations.csv: what was left out because it is of known objects; None: it was not asked for.
     known_csv: bytes | None = None
     #: The truth, when this is the demo.
     demo: "DemoProblem | None" = None
@@ -141,7 +141,7 @@ def _chosen_orbits(
 
     From observations and settings alone, so that an interrupted job gets the same again.
     """
-    # The engine's compiled kernels take a second to import: whoever brings test orbits shall not pay for it.
+    # The engine's compiled kernels take a second to import: a job that brings test orbits shall not pay for it.
     from tasks.engines.orbit_selection.choice import SelectionSettings  # noqa: PLC0415
     from tasks.engines.orbit_selection.footprint import COLUMNS  # noqa: PLC0415
     from tasks.inputs.choose_orbits import choose_for_observations  # noqa: PLC0415

@@ -39,7 +39,7 @@ def attributed(
     observations: pa.Table, catalogue: Iterable[pa.Table], settings: "EngineSettings", *, name: str
 ) -> "Attribution":
     """Attribute observations, called `name` in messages, to the orbits of a catalogue."""
-    # The engine's compiled kernels take a second to import: whoever brings no catalogue shall not pay for it.
+    # The engine's compiled kernels take a second to import: a job without a catalogue shall not pay for it.
     from tasks.engines.known_detections.attribution import attribute_known  # noqa: PLC0415
 
     try:

@@ -13,7 +13,7 @@ def plain(table: pa.Table) -> pa.Table:
     Raises
     ------
     UnicodeDecodeError
-        If a name, also of a nested field, is not UTF-8: Arrow would say so only when somebody asks for it.
+        If a name, also of a nested field, is not UTF-8: Arrow would say so only when it is asked for.
     """
     _require_text_names(table.schema)
     fields = [

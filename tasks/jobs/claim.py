@@ -10,7 +10,7 @@ from tasks.records.status import Claimed, TakenOver
 
 
 def is_cancelled(bucket: Bucket, job: JobLayout) -> bool:
-    """Tell whether somebody cancelled the job."""
+    """Tell whether the job was cancelled."""
     return bucket.generation(job.cancel) != MUST_NOT_EXIST
 
 
@@ -39,9 +39,9 @@ def claim_task(
     Raises
     ------
     GenerationMismatchError
-        Somebody else wrote the status since it was read: look again.
+        Another process wrote the status since it was read: look again.
     BucketUnavailableError
-        The outcome is unknown. If the claim landed, nobody works on it, and it will be taken over as lost.
+        The outcome is unknown. If the claim landed, no worker is at it, and it will be taken over as lost.
     """
     before = file.status
     begin = TakenOver if before.state == "in_progress" else Claimed

@@ -158,7 +158,7 @@ def make_own(output: Path, job_id: str) -> None:
 
 
 def _owner(output: Path) -> str | None:
-    """Return the job whose results a directory holds; None: nobody's, or nobody knows."""
+    """Return the job whose results a directory holds; None: no job's, or it is not known."""
     try:
         found = json.loads((output / JOB_FILE).read_bytes())
         return str(found["job_id"])

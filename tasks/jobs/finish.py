@@ -32,7 +32,7 @@ def finish_task(
     Raises
     ------
     GenerationMismatchError
-        Somebody else owns the task: this result is dropped, and nothing was changed.
+        Another worker owns the task: this result is dropped, and nothing was changed.
     BucketUnavailableError
         The outcome is unknown: call again.
     """
@@ -50,7 +50,7 @@ def finish_task(
 def remove_leftovers(bucket: Bucket, layout: TaskLayout) -> None:
     """Delete what unfinished and failed attempts left at a task that has succeeded: checkpoints, and an old error.
 
-    Nobody owns the task any more, and nothing leaves `succeeded`. A bucket that does not answer only leaves them there.
+    No worker owns the task any more, and nothing leaves `succeeded`. If the bucket does not answer, they stay.
     """
     try:
         left = [info.name for info in bucket.list(layout.checkpoints_prefix)]

@@ -47,7 +47,7 @@ class StatusFile:
         Raises
         ------
         GenerationMismatchError
-            Somebody else wrote or deleted it.
+            Another process wrote or deleted it.
         """
         stored = self._read_again()
         if stored.generation == self.generation:
@@ -68,7 +68,7 @@ class StatusFile:
         Raises
         ------
         GenerationMismatchError
-            Somebody else wrote the status, or deleted it: this process owns the task no more.
+            Another process wrote the status, or deleted it: this process owns the task no more.
         BucketUnavailableError
             The outcome is unknown.
         IllegalTransitionError

@@ -64,7 +64,7 @@ class Submission:
         return None
 
     def lacks_job_files(self) -> bool:
-        """Tell whether somebody deleted observations or config."""
+        """Tell whether observations or config were deleted."""
         names = [self.layout.observations, self.layout.config]
         if self.inputs.known_csv is not None:
             names.append(self.layout.known_observations)
@@ -127,7 +127,7 @@ class Submission:
         return len(task_ids)
 
     def complete_manifest(self) -> Manifest:
-        """Write `submitted_at`: the job is submitted. Somebody who did it at the same time is right, too."""
+        """Write `submitted_at`: the job is submitted. If another client did it at the same time, that is right, too."""
         stored = self.bucket.read(self.layout.manifest)
         manifest = manifest_from_bytes(stored.body)
         if manifest.submitted_at is not None:
@@ -200,7 +200,7 @@ class Steps:
 def upload(submission: Submission, steps: Steps) -> Sequence[TaskId]:
     """Upload observations, config, each task's inputs and the manifest; return the tasks that need a message.
 
-    Idempotent: completes what was interrupted, and puts back what somebody deleted of a job that was submitted.
+    Idempotent: completes what was interrupted, and puts back what was deleted of a job that was submitted.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """What an operator's verb does to many tasks of a job: read each status, decide, compare-and-swap.
 
-If somebody else was faster, it reads and decides again. A task whose status can't be read is told, and holds up no
+If another process was faster, it reads and decides again. A task whose status can't be read is told, and holds up no
 other.
 """
 
@@ -35,7 +35,7 @@ class SeenTask:
 
 
 def change_task(bucket: Bucket, layout: TaskLayout, decide: Decide) -> SeenTask:
-    """Do to one task what `decide` says of its state, whoever else writes at the same time.
+    """Do to one task what `decide` says of its state, whatever else is written at the same time.
 
     Idempotent, as long as `decide` asks for nothing in the state that it brings about.
 

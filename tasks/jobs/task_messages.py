@@ -15,9 +15,9 @@ from tasks.records.message import TaskMessage
 class ShownAs:
     """What messages tell workers about showing their tasks in Prefect."""
 
-    #: The Prefect task run below which people see the tasks of the job; None: nobody does.
+    #: The Prefect task run below which people see the tasks of the job; None: they are not shown.
     parent_run_id: str | None = None
-    #: How much of a task is to be shown: stages, task or off; None: nobody said.
+    #: How much of a task is to be shown: stages, task or off; None: it is not said.
     instrumentation: str | None = None
 
     @property
@@ -43,7 +43,7 @@ def publish_tasks(
 ) -> int:
     """Send one message for each of these tasks, and return how many; without tasks the queue is not even opened.
 
-    Idempotent. A message too many is acked by the worker that finds its task done, or owned by somebody alive.
+    Idempotent. A message too many is acked by the worker that finds its task done, or owned by a living worker.
 
     Raises
     ------

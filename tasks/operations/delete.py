@@ -28,7 +28,7 @@ class DeleteReport:
 
     job_id: str
     n_deleted: int
-    #: Objects that somebody wrote again and again meanwhile; 0 is how it should be.
+    #: Objects that were written again and again meanwhile; 0 is how it should be.
     n_left: int
     #: The tasks as they were.
     progress: JobProgress

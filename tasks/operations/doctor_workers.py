@@ -1,4 +1,4 @@
-"""Whether somebody is there to do the work that waits."""
+"""Whether workers are there for the tasks that wait."""
 
 from tasks.broker.protocol import Publisher
 from tasks.bucket.store import Bucket

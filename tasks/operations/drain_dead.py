@@ -21,7 +21,7 @@ from tasks.records.status import Failed, Status
 BATCH = 100
 """Messages that are taken at a time: their statuses are written together, then each is acked."""
 EXCERPT_BYTES = 120
-"""So much of a message that nobody can read is shown, for a person to recognise it."""
+"""Bytes that are shown of a message that can't be read, for a person to recognise it."""
 NO_REASON = "it was delivered too often without an answer: workers died or lost the queue whenever they had it"
 
 Outcome = Literal["failed", "was_over", "sent_again", "kept", "discarded"]

@@ -42,7 +42,7 @@ class JobsList:
 
 
 def list_jobs(bucket: Bucket, *, limit: int | None = None) -> JobsList:
-    """Return the newest `limit` jobs (None: all), those without a manifest first: they need somebody's attention."""
+    """Return the newest `limit` jobs (None: all), those without a manifest first: they need a person's attention."""
     manifests = for_each(find_jobs(bucket), lambda job: _read_manifest(bucket, job))
     newest_first = sorted(manifests, key=_age_order)
     chosen = newest_first[:limit]

@@ -1,4 +1,4 @@
-"""A table that came in becomes a job, exactly once: whoever does it, how often, and wherever a process ends.
+"""A table that came in becomes a job, exactly once: whichever process does it, however often, and wherever one ends.
 
 Order: the intake (create-only; the table is taken from here on), the job (as any submission), the mark `submitted`
 (create-only), then the error of an earlier look goes. The job's id follows from the table's name and generation, so a
@@ -44,7 +44,7 @@ MOST_POSTPONED = 3
 """After this many tables that bucket or queue did not let through, the others wait for the next run, too."""
 
 Outcome = Literal["submitted", "refused", "changed", "postponed"]
-"""refused: something is wrong with it, and the error lies beside it. changed: somebody replaces it just now, or has
+"""refused: something is wrong with it, and the error lies beside it. changed: it is being replaced just now, or has
 taken it away. postponed: bucket or queue did not let it through. All but the first are tried again by the next run."""
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from tasks.records.progress import JobProgress, progress_from_statuses
 from tasks.records.status import ErrorKind, State, Status
 
 STALLED_RENEWALS = 2.0
-"""A lease is renewed once in `renew_seconds` of its status: one that stands still for twice that has nobody."""
+"""A lease is renewed once in `renew_seconds` of its status: one that stands still for twice that has no worker."""
 WATCHED_RENEWALS = 2.5
 """How long to watch, so that a renewal that comes a little late is not missed."""
 PAUSE_SECONDS = 1.0
@@ -60,7 +60,7 @@ class JobReport:
 
     @property
     def stalled(self) -> list[TaskReport]:
-        """Tasks in progress that nobody seems to work on."""
+        """Tasks in progress that no worker seems to work on."""
         return [task for task in self.tasks if task.is_stalled]
 
     @property
@@ -71,7 +71,7 @@ class JobReport:
 
 @dataclass(frozen=True)
 class Observer:
-    """Somebody who watches for a while, with a clock of their own."""
+    """Watches for a while, with a clock of its own."""
 
     #: Most seconds; less when every task in progress has moved. 0: only one look; None: long enough to tell.
     watch_seconds: float | None

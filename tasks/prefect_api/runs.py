@@ -64,7 +64,7 @@ def make_run(
 
 
 def is_cancelled(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
-    """Tell whether somebody cancelled that flow run."""
+    """Tell whether that flow run was cancelled."""
     state = client.read_flow_run(flow_run_id).state
     return state is not None and state.type in CANCELLED
 
@@ -82,7 +82,7 @@ def attempt_runs_of_job(client: SyncPrefectClient, job_id: JobId, states: Sequen
 
 
 def end_run(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> None:
-    """Give a run that nobody ends any more, and what is unfinished below it, that end."""
+    """Give a run that its process will not end any more, and what is unfinished below it, that end."""
     for each in [*subflow_runs(client, run.id, UNFINISHED), run]:
         client.set_flow_run_state(each.id, state.model_copy(), force=True)
 

@@ -153,7 +153,7 @@ def _pool(client: SyncPrefectClient, pool: Pool, template: Mapping[str, Any], wa
             f"(`prefect work-pool delete {pool.name}`) and run this again."
         )
     limit = wanted.most_workers if is_limited and wanted.most_workers is not None else found.concurrency_limit
-    # A pool that somebody made by hand has an empty template until its first Prefect worker starts.
+    # A pool that was made by hand has an empty template until its first Prefect worker starts.
     changed = template_with_environment(found.base_job_template or template, environment)
     if (changed, limit) == (found.base_job_template, found.concurrency_limit):
         return "as it was"

@@ -53,7 +53,7 @@ class FlowRunStarted(_Line):
 
 
 class CancelAsked(_Line):
-    """Child to supervisor: somebody cancelled the flow run that shows this attempt."""
+    """Child to supervisor: the flow run that shows this attempt was cancelled."""
 
     kind: Literal["cancel_asked"] = "cancel_asked"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["ok", "warning", "problem"]
-"""ok: as it should be. warning: it works, and somebody should know. problem: jobs fail, or promises do not hold."""
+"""ok: as it should be. warning: it works, and a person should know. problem: jobs fail, or promises do not hold."""
 
 
 @dataclass(frozen=True)

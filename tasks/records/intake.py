@@ -13,7 +13,7 @@ class Intake(BaseModel):
     """A table that was found good, with the test orbits and settings as they were then: its job is made from these.
 
     It is written once and stays, so that a table is submitted once whatever becomes of its job, and an interrupted
-    submission is completed with the same inputs though somebody has changed the orbits since.
+    submission is completed with the same inputs though the orbits were changed since.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

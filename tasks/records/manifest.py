@@ -41,13 +41,13 @@ class Manifest(BaseModel):
     engine_version: str
     #: Object name below the job's prefix (such as "observations.csv") -> sha256 of its bytes, hexadecimal.
     inputs_sha256: dict[str, str]
-    #: The Prefect task run below which people see the tasks of the job; None: nobody does.
+    #: The Prefect task run below which people see the tasks of the job; None: they are not shown.
     prefect_parent_run_id: str | None = None
-    #: How much of each task Prefect is to show: stages, task or off; None: nobody said.
+    #: How much of each task Prefect is to show: stages, task or off; None: it is not said.
     instrumentation: str | None = None
     #: What was left out of a person's observations or filled in on the way to `observations.csv`, in words.
     notes: tuple[str, ...] = ()
-    #: What the test orbits were chosen for; empty: somebody brought them.
+    #: What the test orbits were chosen for; empty: they came with the inputs.
     expected: tuple[ExpectedGroup, ...] = ()
 
     @model_validator(mode="after")

@@ -158,7 +158,7 @@ class Succeeded:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The task ends without a result, for good; also for a task that nobody owns (cancelled, hopeless)."""
+    """The task ends without a result, for good; also for a task without a worker (cancelled, hopeless)."""
 
     error_kind: ErrorKind
     error: str

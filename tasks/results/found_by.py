@@ -69,7 +69,7 @@ def shares_of_test_orbits(orbits: pa.Table, orbit_ids: Sequence[str]) -> list[Sh
 
 
 def expected_kinds(expected: Sequence[ExpectedGroup], orbits: pa.Table) -> list[ExpectedKind]:
-    """Return the kinds of which the model has anything in the field; none where nobody chose the test orbits."""
+    """Return the kinds of which the model has anything in the field; none where the test orbits were not chosen."""
     of_group = {group.group: group for group in expected if group.coverage is not None}
     kinds = []
     for kind, (groups, classes) in KINDS.items():
@@ -83,7 +83,7 @@ def expected_kinds(expected: Sequence[ExpectedGroup], orbits: pa.Table) -> list[
 
 
 def expected_coverage(expected: Sequence[ExpectedGroup]) -> float | None:
-    """Return the share of all objects in the field in reach of the test orbits; None: nobody chose them."""
+    """Return the share of all objects in the field in reach of the test orbits; None: they were not chosen."""
     there = [group for group in expected if group.coverage is not None]
     objects = sum(group.objects for group in there)
     return sum(group.objects * (group.coverage or 0.0) for group in there) / objects if objects else None

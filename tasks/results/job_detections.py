@@ -76,7 +76,7 @@ def download_observations(bucket: Bucket, layout: JobLayout) -> ScratchFile:
 def detections_from_csv(body: Body, asked_ids: pa.ChunkedArray) -> JobDetections:
     """Return the detections of a job with these ids, and the outline of all, from its observations.csv.
 
-    Of an empty file (somebody deleted it) everything is null or empty.
+    Of an empty file (it was deleted) everything is null or empty.
     """
     content = content_of(body)
     wanted = pc.unique(asked_ids)

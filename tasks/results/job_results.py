@@ -213,7 +213,7 @@ def _write_ades(ades: AdesFiles, output: Path) -> None:
 
 
 def _config_items(bucket: Bucket, layout: JobLayout) -> dict[str, str]:
-    """Return the job's settings as they lie in the bucket; none when somebody deleted them."""
+    """Return the job's settings as they lie in the bucket; none when they were deleted."""
     try:
         body = bucket.read(layout.config).body
     except ObjectNotFoundError:

@@ -30,9 +30,9 @@ LEFT_OUT = pa.field("left_out", pa.bool_(), nullable=False)
 class KnownOfJob:
     """What is known of a job's detections."""
 
-    #: `KNOWN_FIELDS` and `LEFT_OUT`; None: nobody gave a catalogue.
+    #: `KNOWN_FIELDS` and `LEFT_OUT`; None: no catalogue was given.
     observations: pa.Table | None
-    #: Orbits of the catalogue that may pass through the exposures, at their epoch; None: nobody gave one here.
+    #: Orbits of the catalogue that may pass through the exposures, at their epoch; None: none was given here.
     orbits: pa.Table | None
 
 
@@ -49,7 +49,7 @@ def known_of_job(
     Parameters
     ----------
     observations
-        The job's, empty when somebody deleted them: then nothing more is attributed.
+        The job's, empty when they were deleted: then nothing more is attributed.
     """
     parts = []
     with contextlib.suppress(ObjectNotFoundError):

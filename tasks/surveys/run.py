@@ -35,7 +35,7 @@ from tasks.surveys.take_in import Taken, night_of_each, read_table, take_in
 from tasks.surveys.truth import truth_of_window
 
 Link = Callable[[JobId, JobInputs], MergedResults | None]
-"""Has a job linked, and returns its recovered orbits, merged; None: it is not complete, somebody looks again later."""
+"""Has a job linked, and returns its recovered orbits, merged; None: it is not complete: look again later."""
 
 RECORD_LEAF = "night.json"
 

@@ -105,7 +105,7 @@ class SurveyFiles:
         return SurveyState() if body is None else SurveyState.from_bytes(body)
 
     def change_state(self, change: Callable[[SurveyState], SurveyState]) -> SurveyState:
-        """Change the state by compare-and-swap, again and again until nobody else did so meanwhile."""
+        """Change the state by compare-and-swap, again and again until no other process did so meanwhile."""
         while True:
             try:
                 stored = self.bucket.read(self.layout.state)

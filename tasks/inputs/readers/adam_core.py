@@ -20,7 +20,7 @@ DAYS = Range(-1e9, 1e9, "a time: whole days, MJD")
 NANOSECONDS = Range(0, NANOSECONDS_PER_DAY, "nanoseconds since the beginning of the day", high_is_in=False)
 
 EXPOSURES = "exposures.parquet"
-"""Where the exposures of a table of detections lie when nobody says otherwise: beside it."""
+"""Where the exposures of a table of detections lie by default: beside it."""
 
 REQUIRED = ["id", "exposure_id", "time", "ra", "dec"]
 

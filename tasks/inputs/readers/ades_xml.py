@@ -54,7 +54,7 @@ class XmlSource:
                     yield self._table(rows, wanted, n_before)
                     n_before += len(rows)
                     rows = []
-        except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that nobody knows
+        except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
             raise BadInputError(f"Cannot read {self.name}: {error}. Expected well-formed ADES XML.") from error
         if not seen:
             raise BadInputError(f"Cannot use {self.name}: it has no observations, expected at least one <optical>.")
@@ -74,7 +74,7 @@ def observations_of_xml(file: BinaryIO) -> Iterator[Observation]:
     Raises
     ------
     xml.etree.ElementTree.ParseError
-        If the file is not well-formed; LookupError or ValueError if nobody knows its encoding.
+        If the file is not well-formed; LookupError or ValueError if its encoding is unknown.
     """
     station = ""
     opened: list[ET.Element] = []

@@ -89,7 +89,7 @@ def states_of(form: OrbitForm, values: FloatArray, epochs_mjd_tdb: FloatArray) -
     """Return the states, au and au/d, in the frame of the values; what no number can hold is nan or infinite."""
     if form is CARTESIAN:
         return values
-    # The engine's compiled kernels take a second to import: whoever brings states shall not pay for it.
+    # The engine's compiled kernels take a second to import: a caller that brings states shall not pay for it.
     from tasks.engines.builtin.astrodynamics.element_states import (  # noqa: PLC0415
         states_from_cometary,
         states_from_keplerian,

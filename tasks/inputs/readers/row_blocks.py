@@ -11,7 +11,7 @@ BLOCK_BYTES = 8 << 20
 """So much of a file is read and parsed at one time."""
 
 LONGEST_ROW_BYTES = 16 << 20
-"""A row beyond it is none: a quote was opened that nobody closes, or it is no file of rows."""
+"""A row beyond it is none: a quote was opened and not closed, or it is no file of rows."""
 
 UTF8_MARK = b"\xef\xbb\xbf"
 
