@@ -1,6 +1,6 @@
 """The version of the built-in engine."""
 
-VERSION = "9"
+VERSION = "10"
 """Changes whenever the same input may give other tables."""
 
 SOFTWARE = f"thor-taskqueue builtin {VERSION}"
