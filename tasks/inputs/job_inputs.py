@@ -13,6 +13,7 @@ import pyarrow as pa
 from tasks.bucket.content import ScratchFile
 from tasks.engines.settings import EngineSettings
 from tasks.engines.tables import OBJECT_ID, OBSERVER_POSITION
+from tasks.errors import BadInputError
 from tasks.inputs.canonical_file import CanonicalObservations, canonical_from_file, canonical_from_table
 from tasks.inputs.catalogue_file import CatalogueFile, read_catalogue
 from tasks.inputs.config_file import Config, csv_from_settings, read_config
@@ -164,7 +165,7 @@ def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: En
     Raises
     ------
     BadInputError
-        If there is no engine of that name, or two test orbits have one id.
+        If there is no engine of that name, it cannot use the observations, or two test orbits have one id.
     EngineUnavailableError
         If THOR_PYTHON names an interpreter that has not got the engine.
     """
@@ -173,6 +174,11 @@ def inputs_from_tables(*, observations: pa.Table, orbits: pa.Table, settings: En
 
 def _job_inputs(observations: CanonicalObservations, orbits: pa.Table, settings: EngineSettings) -> JobInputs:
     engine_name, engine_version = engine_named_by(settings)
+    if engine_name == "thor" and observations.observers_move:
+        raise BadInputError(
+            "Cannot link these observations with engine 'thor': some bring their observer's position (spacecraft, "
+            "roving observers), expected observatories with places on the Earth. Leave them out, or use engine builtin."
+        )
     orbit_ids = orbits["orbit_id"].to_pylist()
     return JobInputs(
         observations=observations.file,

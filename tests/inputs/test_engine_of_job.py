@@ -7,6 +7,7 @@ import pytest
 from tasks.engines.settings import EngineSettings
 from tasks.errors import BadInputError, EngineUnavailableError
 from tasks.inputs.engine_of_job import ELSEWHERE, engine_named_by, engine_of_job
+from tasks.inputs.job_inputs import InputFiles, read_inputs
 from tasks.settings import settings_from_environment
 
 
@@ -41,6 +42,27 @@ def test_a_client_without_upstream_may_submit_for_workers_that_have_it(monkeypat
     monkeypatch.delenv("THOR_PYTHON", raising=False)
 
     assert engine_named_by(EngineSettings(engine="thor")) == ("thor", ELSEWHERE)
+
+
+@pytest.mark.parametrize("position", [None, 0.01])
+def test_observers_that_move_are_refused_for_upstream_before_anything_is_uploaded(monkeypatch, tmp_path, position):
+    monkeypatch.delenv("THOR_PYTHON", raising=False)
+    names = ("observer_x_au", "observer_y_au", "observer_z_au")
+    columns = ["obs_id", "mjd_utc", "RA_deg", "Dec_deg", "RA_sigma_deg", "Dec_sigma_deg", "observatory_code", *names]
+    places = ["" if position is None else str(position)] * 3
+    observations = tmp_path / "observations.csv"
+    observations.write_text(",".join(columns) + "\na,60201.1,10,5,1e-4,1e-4,X05," + ",".join(places) + "\n")
+    config = tmp_path / "config.csv"
+    config.write_text("key,value\nengine,thor\n")
+    orbits = tmp_path / "orbits.csv"
+    orbits.write_text("orbit_id,epoch,x,y,z,vx,vy,vz\no,60201,2.5,0,0,0,0.01,0\n")
+    files = InputFiles(observations=observations, orbits=orbits, config=config)
+
+    if position is None:
+        assert read_inputs(files).engine_name == "thor"
+    else:
+        with pytest.raises(BadInputError, match=r"engine 'thor'.*their observer's position.*use engine builtin"):
+            read_inputs(files)
 
 
 def test_a_client_with_a_wrong_interpreter_is_told_before_it_submits(monkeypatch):

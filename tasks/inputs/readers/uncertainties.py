@@ -3,6 +3,9 @@
 Source: Vereš, Farnocchia, Chesley & Chamberlin 2017, Icarus 296, 139 (doi 10.1016/j.icarus.2017.05.021): the weights
 that they recommend in Tables 2 and 3 (the surveys that measure most, against orbits of many oppositions), Table 4
 (observers of near-Earth objects) and, for all other CCD observers, the last rows of Table 3.
+
+The numbers were taken from two public implementations of these tables that agree on every value used here; they were
+not compared with the printed tables.
 """
 
 from collections import Counter
