@@ -40,9 +40,9 @@ ROUNDS = 2
 DIGITS = 12
 """Decimals of a chosen state, au and au/d: enough for metres, and the last bits of a machine's arithmetic are gone."""
 
-WORTH = 0.002
+WORTH = 0.001
 """Share of all groups that a test orbit must add if its cell met every pointing; less where its task is shorter, more
-where it comes near the Earth and takes longer (`catch.Reach`)."""
+where it comes near the Earth and takes longer (`detectability.Reach`)."""
 
 FEWEST_OBJECTS = 1.5
 """A test orbit must add more than this many of the drawn objects of a group: by one alone, chance chose it."""

@@ -33,10 +33,10 @@ three cameras with nine false detections of ten: of the pairs of test orbit and 
 links 98 % while the distances are within 1.7 of each other, 93 % up to 3; beyond, ever fewer."""
 
 
-SKY_SPEED, DENSITY = 1.1, 14.0
+SKY_SPEED, DENSITY = 1.9, 14.0
 """Largest speed, deg / d on the sky, and detections of an exposure in a square degree, at which pairs take as much time
-as everything else. Measured on the same survey: a task takes 1 s at 3 au, 9 s at 0.3 au and 80 s at 0.08 au from the
-Earth."""
+as everything else. Measured on the same survey: a task takes 1 s at 3 au, 4 s at 0.3 au, 16 s at 0.11 au and 27 s at
+0.09 au from the Earth."""
 
 
 WORK_BEFORE_FITS, SHARE_OF_FITS = 0.3, 0.5
