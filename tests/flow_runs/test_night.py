@@ -1,6 +1,11 @@
 """`python -m flows.night`: a survey's nights by real workers, and what a person is told."""
 
+import json
+import time
+
+import httpx
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import night
@@ -65,3 +70,35 @@ def test_a_table_that_is_refused_makes_the_exit_code_1(place: Place, unseen, cap
 def test_a_name_that_is_none_is_refused_before_anything_is_done(place: Place, unseen, capsys):
     assert run("../S1", *place.options) == 2
     assert "job id '../S1'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_server_has_the_table_of_nights_and_an_event_for_each(place: Place, prefect, capsys):
+    put_settings(place.bucket)
+    nights = list(tables_by_night())[:4]
+    for each in nights:
+        put_night(place.bucket, each)
+
+    assert run("S1", *place.options, "--workers", "1") == 0
+
+    capsys.readouterr()
+    with get_client(sync_client=True) as client:
+        (table,) = [each for each in client.read_artifacts() if each.key == "thor-survey-s1"]
+    dates = ["2020-12-19", "2020-12-20", "2020-12-21", "2020-12-22"]
+    assert [row["night"] for row in json.loads(table.data)] == dates
+    events = events_of(prefect.url, "thor.survey.", at_least=len(nights) + 1)
+    assert {each["resource"]["prefect.resource.id"] for each in events} == {"thor.survey.S1"}
+    told = [each["payload"]["night"] for each in events if each["event"] == "thor.survey.night"]
+    assert sorted(told) == sorted(nights)
+    assert "thor.survey.reported" in {each["event"] for each in events}
+
+
+def events_of(url, prefix, *, at_least, patience_seconds=30.0):
+    """Return the events whose names begin so, when the server has written as many: it does so a moment later."""
+    until = time.monotonic() + patience_seconds
+    while True:
+        asked = httpx.post(f"{url}/events/filter", json={"filter": {"event": {"prefix": [prefix]}}}, timeout=30)
+        events = asked.raise_for_status().json()["events"]
+        if len(events) >= at_least or time.monotonic() > until:
+            return events
+        time.sleep(0.2)
