@@ -6,6 +6,8 @@ import re
 import pyarrow as pa
 import pyarrow.csv
 
+from tasks.wording import counted
+
 DELIMITERS = ",;\t|"
 """What may stand between the columns of a csv; the first where two are as likely."""
 
@@ -17,7 +19,7 @@ def reason_of_arrow(error: Exception, *, rows_before: int = 0) -> str:
     """Return what Arrow says of a csv; a row is counted as everywhere, from 1 after the header."""
 
     def said(found: re.Match[str]) -> str:
-        return f"row {int(found[1]) + rows_before} has {found[3]} fields, expected {found[2]}"
+        return f"row {int(found[1]) + rows_before} has {counted(int(found[3]), 'field')}, expected {found[2]}"
 
     reason = str(error).removeprefix("CSV parse error: ").splitlines()[0].rstrip(".")
     return RAGGED_ROW.sub(said, reason)

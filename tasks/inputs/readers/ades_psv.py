@@ -23,6 +23,7 @@ from tasks.inputs.readers.blocks import Block, in_order
 from tasks.inputs.readers.detections import THOR_COLUMNS
 from tasks.inputs.readers.row_blocks import BLOCK_BYTES, LONGEST_ROW_BYTES, UTF8_MARK, LongRowError, row_blocks
 from tasks.inputs.table_file import TableFile
+from tasks.wording import counted
 
 FIRST_LINE = re.compile(rb"\s*# *version *= *\S+")
 """How a PSV file begins."""
@@ -223,7 +224,7 @@ def _with_all_fields(body: bytes, lines: npt.NDArray[np.int64], rows: Rows, name
         may_be_short = place < len(lines) or rows.is_whole
         if fields > count or fields < (least if may_be_short else count):
             raise BadInputError(
-                f"Cannot use {name}: line {line} has {fields} fields, expected {count} "
+                f"Cannot use {name}: line {line} has {counted(fields, 'field')}, expected {count} "
                 f"({', '.join(rows.names)}). Correct the file and submit again."
             )
         padded.append(row + b"|" * (count - fields))

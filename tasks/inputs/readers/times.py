@@ -72,13 +72,19 @@ def _mjd_of_iso(file: TableFile, name: str) -> pa.Array:
     except pa.ArrowInvalid:
         # The cast does not say which row it could not read.
         row = next(row for row, value in enumerate(bare) if not _is_instant(value))
-        raise file.error(name, row, text[row].as_py(), ISO_EXPECTED) from None
+        found = text[row].as_py()
+        raise file.error(name, row, found, _expected_of_iso(found)) from None
     nanoseconds = instants.cast(pa.int64()).to_numpy(zero_copy_only=False)
     days, rest = np.divmod(nanoseconds, NANOSECONDS_PER_DAY)
     mjd = pa.array(days + MJD_OF_UNIX_0 + rest / NANOSECONDS_PER_DAY)
     outside = pc.or_(pc.less(mjd, FIRST_MJD), pc.greater(mjd, LAST_MJD))
     file.refuse_rows(name, outside, f"a time in the {YEARS}")
     return mjd
+
+
+def _expected_of_iso(text: str) -> str:
+    """Return what to say of a text that is no instant: nanoseconds end in 2262, and years are refused long before."""
+    return ISO_EXPECTED if text.startswith(("19", "20")) else f"a time in the {YEARS}"
 
 
 def _is_instant(text: pa.StringScalar) -> bool:

@@ -46,6 +46,12 @@ def test_no_time_is_read_as_another(text):
         utc_of("2025-01-01T00:00:00Z", text, time_format="iso")
 
 
+@pytest.mark.parametrize("year", ["1677", "1905", "2262", "2727"])
+def test_a_year_that_is_out_of_range_is_named_so(year):
+    with pytest.raises(BadInputError, match=r"row 2 is .* expected a time in the years 1962 to 2099"):
+        utc_of("2025-01-01T00:00:00Z", f"{year}-12-31T00:00:00Z", time_format="iso")
+
+
 @pytest.mark.parametrize("time_scale", ["tai", "tt", "tdb"])
 @pytest.mark.parametrize("mjd", [37687.0, 41318.0, 88067.0])
 def test_a_scale_is_converted(mjd, time_scale):
