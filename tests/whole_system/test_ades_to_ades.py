@@ -136,6 +136,6 @@ def test_a_browser_shows_the_report_without_a_network(run, chromium, tmp_path):
     chromium.screenshot(Path(report["report"]).as_uri(), tmp_path / "report.png", size="1100,4000")
 
     assert f"{report['totals']['recovered_objects']} of {report['totals']['findable_objects']}" in page
-    assert page.count('src="data:image/svg+xml;base64,') == 6
+    assert page.count('src="data:image/svg+xml;base64,') == 7
     assert re.search(r'(?:src|href)="(?:https?:)?//', page) is None
     assert (tmp_path / "report.png").stat().st_size > 50_000
