@@ -208,7 +208,7 @@ def _curve(objects: pa.Table) -> tuple[Picture, ...]:
             lowest = min(lowest, _draw_curve(axes, values[known], found[known]))
             axes.set_xlabel(label)
         figure.axes[1].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(nbins=6, integer=True))
-        _logarithmic(figure.axes[2])
+        _logarithmic(figure.axes[2], floats(findable, "motion_deg_per_day"))
         figure.axes[0].set_ylabel("Found of findable objects")
         # All three share the axis: it begins a little below the lowest bound of all.
         bottom = max(np.floor(10.0 * lowest) / 10.0, 0.0)
@@ -223,8 +223,18 @@ def _curve(objects: pa.Table) -> tuple[Picture, ...]:
     return (picture("completeness", "Completeness", caption, draw, height=3.2),)
 
 
-def _logarithmic(axes: Axes) -> None:
+NARROW = 5.0
+"""Within this factor a logarithmic axis could be left without a number; ten times as wide, three in a decade overlap."""
+
+
+def _logarithmic(axes: Axes, values: FloatArray) -> None:
+    """Make the axis logarithmic where the values span more than `NARROW`."""
+    known = values[np.isfinite(values) & (values > 0.0)]
+    span = known.max() / known.min() if len(known) > 0 else 1.0
+    if span < NARROW:
+        return
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0) if span < 10.0 * NARROW else (1.0,)))
     axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
