@@ -224,7 +224,7 @@ def _curve(objects: pa.Table) -> tuple[Picture, ...]:
 
 
 NARROW = 5.0
-"""Within this factor a logarithmic axis could be left without a number; ten times as wide, three in a decade overlap."""
+"""Within this factor a logarithmic axis could be left without a number; ten times as wide, three a decade overlap."""
 
 
 def _logarithmic(axes: Axes, values: FloatArray) -> None:
