@@ -14,10 +14,10 @@ from tasks.inputs.csv_text import csv_from_table
 from tasks.records.survey import NightRecord, SurveyState
 from tasks.surveys.plan import nights_of_survey
 from tasks.surveys.report import read_registers
-from tasks.surveys.run import RECORD_LEAF, open_survey
+from tasks.surveys.run import RECORD_LEAF, open_survey, run_survey
 from tasks.surveys.survey_files import objects_in
 from tests.support.buckets import EndingBucket, FakeBucket, FlakyBucket, ProcessEndedHere
-from tests.support.night_survey import LAYOUT, NAME, night_survey, put_night, put_settings, run, tables_by_night
+from tests.support.night_survey import LAYOUT, NAME, linked, night_survey, put_night, put_settings, run, tables_by_night
 
 
 def files_of(bucket: Bucket):
@@ -60,6 +60,26 @@ def test_objects_are_found_grow_and_keep_their_names(clean):
     assert sum(len(record.new) for record in records) == len(names)  # nobody is new twice
     assert len(objects.ids) >= 20
     assert len(grown) >= 0.2 * len(objects.ids)
+
+
+def test_without_standing_test_orbits_each_window_gets_its_own(clean):
+    bucket = FakeBucket()
+    bucket.write(LAYOUT.settings, b'{"window_days": 6, "number": 1}')
+    nights = list(tables_by_night())[:5]
+    chosen = set()
+
+    def noting(job_id, inputs):
+        chosen.update(inputs.orbit_csvs)
+        return linked(job_id, inputs)
+
+    for night in nights:
+        put_night(bucket, night)
+    run_survey(open_survey(bucket, NAME), noting)
+
+    names = {name for record in records_of(bucket) for name in record.new}
+    expected = {name for record in records_of(clean)[:5] for name in record.new}
+    assert len(chosen) >= 2  # no window has that of another
+    assert len(names) >= 0.9 * len(expected) > 0
 
 
 def test_almost_every_object_is_pure_and_has_a_name_of_its_own(clean):
