@@ -18,6 +18,9 @@ SIGMA_DEG = 0.1 / 3600
 OBJECTS, APART_DEG = 6, 18.0 / 3600
 """Six objects beside each other on one path, 18 arcsec apart."""
 
+NEAREST_DEG = 3.6 / 3600
+"""Hundreds of detections nearer to each other than a camera parts them would try millions of pairs for nothing."""
+
 
 def objects() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places and exposures of their detections, object after object."""
@@ -52,7 +55,7 @@ def clumps(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     for _ in range(draw(st.integers(0, 4))):
         angle, distance = draw(st.floats(0.0, 6.28)), draw(st.floats(3.5, 15.0))
-        count, spread = draw(st.integers(1, 600)), draw(st.sampled_from([1e-4, 0.1, 0.5]))
+        count, spread = draw(st.integers(1, 600)), draw(st.sampled_from([NEAREST_DEG, 0.1, 0.5]))
         first = draw(st.integers(0, len(TIMES) - 1))
         x.append(distance * np.cos(angle) + rng.uniform(-spread, spread, count))
         y.append(distance * np.sin(angle) + rng.uniform(-spread, spread, count))
