@@ -148,7 +148,7 @@ def sun_alone(state: np.ndarray, times: np.ndarray) -> np.ndarray:
     length = times[-1] / count
     nowhere = np.full((count, encke.POINTS, 1, 3), 50.0)
     out = np.full((1, len(times), 6), np.nan)
-    segments = (0.0, length, nowhere, np.zeros(1), *encke.chebyshev_integrals())
+    segments = (0.0, length, nowhere, np.zeros(1), encke.quadrature())
     encke.integrate_each(state[None], times, *segments, np.zeros((1, 6)), out)
     out[:, times == 0.0] = 0.0
     return out[0]

@@ -5,6 +5,7 @@ What the segments are, and why, is said in `planets`; formulas and sources are t
 
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -25,12 +26,21 @@ _STILL_AU = 1e-13
 """Change of a shift, au (15 mm), below which a round was the last."""
 
 
-@functools.cache
-def chebyshev_integrals() -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return the points from -1 to 1, barycentric weights, and the matrices of the integral and the double integral.
+class Quadrature(NamedTuple):
+    """Chebyshev points of a segment, and what integrates and interpolates a function by its values there."""
 
-    Row j of a matrix, applied to the values of a function at the points, is its integral from -1 to point j.
-    """
+    #: shape (POINTS,): from -1 to 1, and their barycentric weights.
+    points: FloatArray
+    weights: FloatArray
+    #: shape (POINTS, POINTS): row j, applied to the values, is the integral from -1 to point j; the
+    #: second is the double integral.
+    once: FloatArray
+    twice: FloatArray
+
+
+@functools.cache
+def quadrature() -> Quadrature:
+    """Return the one for `POINTS` points."""
     points: FloatArray = -np.cos(np.pi * np.arange(POINTS) / (POINTS - 1))
     weights: FloatArray = np.where(np.arange(POINTS) % 2 == 0, 1.0, -1.0)
     weights[[0, -1]] *= 0.5
@@ -39,7 +49,7 @@ def chebyshev_integrals() -> tuple[FloatArray, FloatArray, FloatArray, FloatArra
     twice = chebyshev.chebint(once, lbnd=-1.0)
     integral: FloatArray = np.ascontiguousarray(chebyshev.chebvander(points, POINTS) @ once)
     double_integral: FloatArray = np.ascontiguousarray(chebyshev.chebvander(points, POINTS + 1) @ twice)
-    return points, weights, integral, double_integral
+    return Quadrature(points, weights, integral, double_integral)
 
 
 @kernel
@@ -50,10 +60,7 @@ def integrate_each(
     length: float,
     planets: FloatArray,
     gm: FloatArray,
-    points: FloatArray,
-    weights: FloatArray,
-    once: FloatArray,
-    twice: FloatArray,
+    rule: Quadrature,
     starts: FloatArray,
     out: FloatArray,
 ) -> None:
@@ -64,9 +71,7 @@ def integrate_each(
     paths = np.empty((POINTS, 6))
     shifts = np.empty((POINTS, 6))
     for k in range(states.shape[0]):
-        _integrate(
-            states[k], dt, begin, length, planets, gm, points, weights, once, twice, paths, shifts, starts[k], out[k]
-        )
+        _integrate(states[k], dt, begin, length, planets, gm, rule, paths, shifts, starts[k], out[k])
 
 
 @kernel
@@ -77,10 +82,7 @@ def _integrate(
     length: float,
     planets: FloatArray,
     gm: FloatArray,
-    points: FloatArray,
-    weights: FloatArray,
-    once: FloatArray,
-    twice: FloatArray,
+    rule: Quadrature,
     paths: FloatArray,
     shifts: FloatArray,
     start: FloatArray,
@@ -91,18 +93,18 @@ def _integrate(
     for s in range(planets.shape[0]):
         here = begin + s * length
         for j in range(POINTS):
-            propagate_state(state, here + half * (1.0 + points[j]), paths[j])
+            propagate_state(state, here + half * (1.0 + rule.points[j]), paths[j])
             for axis in range(3):
-                shifts[j, axis] = start[axis] + start[axis + 3] * half * (1.0 + points[j])
+                shifts[j, axis] = start[axis] + start[axis + 3] * half * (1.0 + rule.points[j])
                 shifts[j, axis + 3] = start[axis + 3]
-        if not _picard(paths, planets[s], gm, half, points, once, twice, start, accelerations, shifts):
+        if not _picard(paths, planets[s], gm, half, rule, start, accelerations, shifts):
             start[:] = np.nan
             return
         for i in range(dt.size):
             place = (dt[i] - begin) / length - s
             # The last time may lie a rounding beyond the last segment.
             if 0.0 < place <= 1.0 or (s == planets.shape[0] - 1 and 1.0 < place < 1.0 + 1e-9):
-                _interpolate(points, weights, shifts, 2.0 * place - 1.0, out[i])
+                _interpolate(rule, shifts, 2.0 * place - 1.0, out[i])
         for axis in range(6):
             start[axis] = shifts[POINTS - 1, axis]
 
@@ -113,9 +115,7 @@ def _picard(
     planets: FloatArray,
     gm: FloatArray,
     half: float,
-    points: FloatArray,
-    once: FloatArray,
-    twice: FloatArray,
+    rule: Quadrature,
     start: FloatArray,
     accelerations: FloatArray,
     shifts: FloatArray,
@@ -129,9 +129,9 @@ def _picard(
             for axis in range(3):
                 velocity, position = 0.0, 0.0
                 for l in range(POINTS):
-                    velocity += once[j, l] * accelerations[l, axis]
-                    position += twice[j, l] * accelerations[l, axis]
-                new = start[axis] + half * (start[axis + 3] * (1.0 + points[j]) + half * position)
+                    velocity += rule.once[j, l] * accelerations[l, axis]
+                    position += rule.twice[j, l] * accelerations[l, axis]
+                new = start[axis] + half * (start[axis + 3] * (1.0 + rule.points[j]) + half * position)
                 change = max(change, abs(new - shifts[j, axis]))
                 size = max(size, abs(new))
                 shifts[j, axis] = new
@@ -174,17 +174,17 @@ def _acceleration(path: FloatArray, shift: FloatArray, planets: FloatArray, gm: 
 
 
 @kernel
-def _interpolate(points: FloatArray, weights: FloatArray, values: FloatArray, x: float, out: FloatArray) -> None:
+def _interpolate(rule: Quadrature, values: FloatArray, x: float, out: FloatArray) -> None:
     """Write the polynomial through values (POINTS, 6) at x (Berrut & Trefethen 2004, SIAM Review 46, 501, eq. 4.2)."""
     total = 0.0
     out[:] = 0.0
     for j in range(POINTS):
-        gap = x - points[j]
+        gap = x - rule.points[j]
         if abs(gap) < 1e-14:
             for axis in range(6):
                 out[axis] = values[j, axis]
             return
-        weight = weights[j] / gap
+        weight = rule.weights[j] / gap
         total += weight
         for axis in range(6):
             out[axis] += weight * values[j, axis]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.engines.builtin.astrodynamics.constants import MU_SUN
-from tasks.engines.builtin.astrodynamics.encke import POINTS, chebyshev_integrals, integrate_each
+from tasks.engines.builtin.astrodynamics.encke import POINTS, integrate_each, quadrature
 from tasks.engines.builtin.astrodynamics.two_body import propagate_state
 from tasks.engines.builtin.kernels import kernel
 from tasks.engines.builtin.version import SOFTWARE
@@ -156,9 +156,7 @@ def _shift_one_stretch(
         rows = np.flatnonzero((place > -1.0) & (place < number + 1.0))
         own_starts, part = starts[orbits], np.ascontiguousarray(shifts[orbits][:, rows])
         planets = _planets_on_the_way(epoch + begin_here, length, number)
-        integrate_each(
-            states[orbits], dt[rows], begin_here, length, planets, _GM, *chebyshev_integrals(), own_starts, part
-        )
+        integrate_each(states[orbits], dt[rows], begin_here, length, planets, _GM, quadrature(), own_starts, part)
         starts[orbits] = own_starts
         shifts[orbits[:, None], rows] = part
 
@@ -200,7 +198,7 @@ def _planets_on_the_way(begin_mjd_tdb: float, length: float, count: int) -> Floa
 
     Of negative length they go backward.
     """
-    offsets = (np.arange(count)[:, None] + 0.5 * (1.0 + chebyshev_integrals()[0])) * length
+    offsets = (np.arange(count)[:, None] + 0.5 * (1.0 + quadrature().points)) * length
     return planet_positions(begin_mjd_tdb + offsets.ravel()).reshape(count, POINTS, len(_GM), 3)
 
 
