@@ -31,11 +31,17 @@ def records_of(bucket):
     return [NightRecord.from_bytes(bucket.read(name).body) for name in names]
 
 
-def test_nights_are_linked_by_workers_and_what_is_new_is_told(place: Place, unseen, capsys):
-    put_settings(place.bucket)
-    nights = list(tables_by_night())[:4]
+def put_nights(bucket, count):
+    """Put the first nights of the survey where tables come in, with its settings; return their numbers."""
+    put_settings(bucket)
+    nights = list(tables_by_night())[:count]
     for each in nights:
-        put_night(place.bucket, each)
+        put_night(bucket, each)
+    return nights
+
+
+def test_nights_are_linked_by_workers_and_what_is_new_is_told(place: Place, unseen, capsys):
+    nights = put_nights(place.bucket, 4)
 
     assert run("S1", *place.options, "--workers", "1") == 0
 
@@ -48,9 +54,7 @@ def test_nights_are_linked_by_workers_and_what_is_new_is_told(place: Place, unse
 
 
 def test_a_job_that_nobody_waits_for_is_left_to_the_next_run(place: Place, unseen, capsys):
-    put_settings(place.bucket)
-    for each in list(tables_by_night())[:3]:
-        put_night(place.bucket, each)
+    put_nights(place.bucket, 3)
 
     assert run("S1", *place.options, "--no-wait") == 0
 
@@ -74,10 +78,7 @@ def test_a_name_that_is_none_is_refused_before_anything_is_done(place: Place, un
 
 @pytest.mark.slow
 def test_a_server_has_the_table_of_nights_and_an_event_for_each(place: Place, prefect, capsys):
-    put_settings(place.bucket)
-    nights = list(tables_by_night())[:4]
-    for each in nights:
-        put_night(place.bucket, each)
+    nights = put_nights(place.bucket, 4)
 
     assert run("S1", *place.options, "--workers", "1") == 0
 
