@@ -48,7 +48,7 @@ def small_sky() -> Truth:
     return Truth(bench, prepare_survey(bench.observations, EngineSettings()), names)
 
 
-def cluster_tables(truth: Truth, clusters: list[np.ndarray]) -> dict[str, pa.Table]:
+def cluster_tables(survey: PreparedSurvey, clusters: list[np.ndarray]) -> dict[str, pa.Table]:
     """Tables of clusters with these members; the tracks, which the fits do not read, are zero."""
     ids = [f"c{number:04d}" for number in range(len(clusters))]
     owner = np.repeat(np.arange(len(clusters)), [len(each) for each in clusters]).astype(np.int32)
@@ -64,7 +64,7 @@ def cluster_tables(truth: Truth, clusters: list[np.ndarray]) -> dict[str, pa.Tab
             {
                 "cluster_id": pa.array(ids, pa.string()).take(pa.array(owner)),
                 "cluster_index": owner,
-                "obs_id": truth.survey.obs_ids.take(pa.array(members)).cast(pa.string()),
+                "obs_id": survey.obs_ids.take(pa.array(members)).cast(pa.string()),
                 "obs_index": members,
             },
             schema=CLUSTER_MEMBERS,

@@ -4,10 +4,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tasks.engines.builtin.astrodynamics import assist
+from tasks.engines.builtin.astrodynamics.planets import planet_positions
 from tasks.engines.builtin.initial_orbit_determination import initial_orbit_determination
+from tasks.engines.builtin.survey import prepare_survey
+from tasks.engines.interface import LinkingProblem
 from tasks.engines.settings import EngineSettings, InitialOrbitDeterminationSettings
 from tasks.engines.tables import IOD_ORBIT_MEMBERS, IOD_ORBITS
 from tests.engines.fit_stages import cluster_tables, sets_of, small_sky, states_of
+from tests.support.sky import (
+    Exposures,
+    observed,
+    orbit_table,
+    orbits_from_states,
+    sky_of,
+    tables_from_detections,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +31,7 @@ def run(truth, clusters, settings=None, test_orbit=None):
     problem = truth.problem(settings)
     if test_orbit is not None:
         problem = replace(problem, test_orbit=test_orbit)
-    result = initial_orbit_determination(problem, cluster_tables(truth, clusters))
+    result = initial_orbit_determination(problem, cluster_tables(truth.survey, clusters))
     return result.tables["iod_orbits"], result.tables["iod_orbit_members"], result.counts
 
 
@@ -126,3 +138,37 @@ def test_gauss_method_finds_what_no_distance_does_and_says_which_detections_it_t
     taken = members.filter(pa.compute.equal(members["gauss_sol"], 1))["orbit_id"].value_counts()
     assert len(taken) == counts["by_gauss"]
     assert {each["counts"] for each in taken.to_pylist()} == {3}
+
+
+BESIDE_EARTH_MJD = 60200.0
+EARTH = 2
+"""Its place among the bodies of `planet_positions`."""
+
+
+def beside_the_earth(distance_au, speed_au_per_day, seed):
+    """State of an object so far from the Earth, which it leaves or passes at that speed, in any direction."""
+    rng = np.random.default_rng(seed)
+    toward, along = rng.normal(size=(2, 3))
+    before, there, after = planet_positions(BESIDE_EARTH_MJD + np.array([-0.01, 0.0, 0.01]))[:, EARTH]
+    position = there + distance_au * toward / np.linalg.norm(toward)
+    return np.concatenate([position, (after - before) / 0.02 + speed_au_per_day * along / np.linalg.norm(along)])
+
+
+@pytest.mark.skipif(not assist.is_available(), reason="the extra nbody is not installed")
+@pytest.mark.parametrize(("distance_au", "speed_au_per_day"), [(0.01, 0.001), (0.02, 0.004)])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_object_beside_the_earth_that_two_bodies_fit_badly_gets_an_orbit(distance_au, speed_au_per_day, seed):
+    state = beside_the_earth(distance_au, speed_au_per_day, seed)
+    times = (BESIDE_EARTH_MJD + np.arange(-3.5, 4.0)[:, None] + np.array([0.0, 0.03, 0.06])).ravel()
+    everywhere = Exposures(times, np.array(["X05"] * len(times)), np.zeros((len(times), 3)), 180.0)
+    sky = sky_of(orbits_from_states(["near"], state[None], BESIDE_EARTH_MJD), everywhere)
+    rng = np.random.default_rng(seed)
+    detections = observed(sky, everywhere, efficiency=1.0, rng=rng)
+    observations, _ = tables_from_detections(detections, everywhere, noise_arcsec=0.1, rng=rng)
+    survey = prepare_survey(observations, EngineSettings())
+    problem = LinkingProblem(survey, orbit_table(["near"], state, BESIDE_EARTH_MJD), EngineSettings())
+    tables = cluster_tables(survey, [np.arange(len(times), dtype=np.int32)])
+
+    result = initial_orbit_determination(problem, tables)
+
+    assert (result.counts["iod_orbits"], result.counts["beside_planets"]) == (1, 1)

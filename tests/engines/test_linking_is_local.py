@@ -68,7 +68,7 @@ def test_objects_that_run_beside_each_other_are_all_found():
     assert found_objects(*objects()) == set(range(OBJECTS))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(elsewhere=clumps())
 def test_detections_elsewhere_cost_no_object_its_track(elsewhere):
     together = [np.concatenate(parts) for parts in zip(objects(), elsewhere, strict=True)]

@@ -18,7 +18,7 @@ def truth():
 
 def run(truth, clusters, settings=None):
     problem = truth.problem(settings)
-    tables = cluster_tables(truth, clusters)
+    tables = cluster_tables(truth.survey, clusters)
     tables |= initial_orbit_determination(problem, tables).tables
     tables |= orbit_determination(problem, tables).tables
     result = merge_and_extend(problem, tables)

@@ -19,7 +19,7 @@ def truth():
 
 def run(truth, clusters, settings=None):
     problem = truth.problem(settings)
-    tables = cluster_tables(truth, clusters)
+    tables = cluster_tables(truth.survey, clusters)
     tables |= initial_orbit_determination(problem, tables).tables
     result = orbit_determination(problem, tables)
     return result.tables["od_orbits"], result.tables["od_orbit_members"], result.counts

@@ -14,7 +14,7 @@ def objects():
 
 def first_orbits(clusters):
     truth = small_sky()
-    result = initial_orbit_determination(truth.problem(), cluster_tables(truth, clusters))
+    result = initial_orbit_determination(truth.problem(), cluster_tables(truth.survey, clusters))
     return sets_of(result.tables["iod_orbit_members"], outliers=True), result.counts
 
 

@@ -1,6 +1,6 @@
 """The version of the built-in engine."""
 
-VERSION = "10"
+VERSION = "11"
 """Changes whenever the same input may give other tables."""
 
 SOFTWARE = f"thor-taskqueue builtin {VERSION}"

@@ -37,6 +37,8 @@ class FitStart:
     high: FloatArray | None = None
     #: Shifts that are there already; None: none.
     shifts: Shifts | None = None
+    #: Whether a fit beside a planet knows how the shifts change with the orbit.
+    with_slopes: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ def _shifts(rows: FloatArray, first: IntArray, start: FitStart, settings: OrbitD
     distance = np.linalg.norm(start.states[:, :3], axis=1) + 2.0
     low = low - distance / SPEED_OF_LIGHT
     model = force_model_named(settings.force_model)
-    return n_body_shifts(start.states, start.epochs, low, high, model, settings.n_body_times)
+    times, slopes = settings.n_body_times, start.with_slopes
+    return n_body_shifts(start.states, start.epochs, low, high, model, times, with_slopes=slopes)
 
 
 def _still_moving(rows: FloatArray, first: IntArray, fitted: FittedOrbits, shifts: Shifts) -> BoolArray:

@@ -98,7 +98,14 @@ class Shifts:
 
 
 def n_body_shifts(
-    states: FloatArray, epochs: FloatArray, low: FloatArray, high: FloatArray, model: ForceModel, n_times: int
+    states: FloatArray,
+    epochs: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    model: ForceModel,
+    n_times: int,
+    *,
+    with_slopes: bool = True,
 ) -> Shifts:
     """Compute the shifts of c orbits over their spans.
 
@@ -112,6 +119,8 @@ def n_body_shifts(
         n-body or assist; with 2-body there are none.
     n_times : int
         Times at which the shifts are computed.
+    with_slopes
+        Whether also to compute how they change with the orbit, where they do: six times the work.
     """
     shifts = Shifts(
         low.copy(),
@@ -132,6 +141,8 @@ def n_body_shifts(
         shifts.is_n_body[orbits] = np.isfinite(moved).all(axis=(1, 2))
         moved[~shifts.is_n_body[orbits]] = 0.0
         shifts.values[orbits] = moved
+        if not with_slopes:
+            continue
         stretched = orbits[shifts.is_n_body[orbits] & _are_steep(states[orbits], epoch, points)]
         steep.append(stretched)
         slopes.append(_slopes(states[stretched], epoch, points, shifts.values[stretched], model))
