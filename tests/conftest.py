@@ -3,7 +3,12 @@
 import os
 from collections.abc import Sequence
 
+import hypothesis
 import pytest
+
+# Examples have no time limit: the machine may be busy, and the first one may load compiled kernels.
+hypothesis.settings.register_profile("thor", deadline=None)
+hypothesis.settings.load_profile("thor")
 
 pytest_plugins = [
     "tests.services.chromium",

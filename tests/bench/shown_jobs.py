@@ -126,6 +126,7 @@ def submit(server: PrivatePrefect, folder: Path, job_id: str, *arguments: str) -
     """Submit a job with as many local workers as cores, until it is collected; return what was told."""
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "THOR_HOME": str(folder / "home"), "PREFECT_API_URL": server.url, "DO_NOT_TRACK": "1"}
+    environment.pop("THOR_INSTRUMENTATION", None)  # what was measured before may have set it
     command = [sys.executable, "-m", "flows.submit", "--job-id", job_id, "--output", str(folder / "found"), *arguments]
     ended = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=1800

@@ -137,7 +137,7 @@ def test_a_condition_that_does_not_hold_is_refused_when_the_upload_ends():
     assert server.stored is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([None, "before", "after", "part", "gone"]), max_size=12))
 def test_any_faults_only_make_it_take_longer(faults):
     server = Server(faults)

@@ -168,7 +168,7 @@ CELL = st.one_of(
 
 
 @given(st.data(), st.integers(0, 1), st.sampled_from(sorted(VALUES)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_value_that_our_rules_let_pass_is_refused_by_the_schema(data, row, column):
     value = data.draw(st.one_of(CELL, st.from_regex(VALUES[column], fullmatch=True)))
     *head, first, second = TWO_ROWS.splitlines()
@@ -181,7 +181,7 @@ def test_no_value_that_our_rules_let_pass_is_refused_by_the_schema(data, row, co
 
 
 @given(st.sampled_from(sorted(RULES)), CELL)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_setting_that_is_accepted_makes_a_file_that_is_refused(key, value):
     try:
         who = {**EVERY_KEY, **checked_ades({f"ades.{key}": value}, name="who.csv")}

@@ -142,7 +142,7 @@ def undrawn(monkeypatch):
     monkeypatch.setattr("tasks.surveys.morning.pictures_of_orbits", lambda _: [])
 
 
-@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6))
 def test_any_order_of_nights_and_any_kills_end_in_the_same_bytes(clean, undrawn, seed):
     chance = random.Random(seed)

@@ -111,7 +111,7 @@ def as_ours(optical):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sections=SECTIONS, line_end=st.sampled_from(["\n", "\r\n"]))
 def test_rows_and_values_are_those_of_iau_ades_converter(sections, line_end):
     lines = ["# version=2022"]

@@ -74,7 +74,7 @@ ROWS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     rows=st.lists(ROWS, max_size=12),
     block_bytes=st.integers(1, 400),
@@ -98,7 +98,7 @@ GOOD_ROWS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=GOOD_ROWS, block_bytes=st.integers(1, 200))
 def test_every_row_of_a_good_csv_is_there_with_its_id_also_where_that_has_line_ends(rows, block_bytes):
     quoted = [GOOD.format(id='"' + text.replace('"', '""') + '"', sigma=sigma, code=code) for text, sigma, code in rows]
@@ -133,7 +133,7 @@ PSV_ROWS = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     names=st.sampled_from(PSV_NAMES[:2]),
     rows=st.lists(PSV_ROWS, max_size=10),
@@ -166,7 +166,7 @@ XML_ROWS_OF_ONE_KIND = "<optical><obsTime>2020-01-01T12:00:00Z</obsTime><ra>1</r
 XML_END = "</obsData></obsBlock></ades>"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=st.lists(XML_ROWS, max_size=10), block_rows=st.integers(1, 4))
 def test_xml_is_the_same_in_blocks_of_any_size(rows, block_rows):
     text = XML_START + "\n".join(row.format(n=number) for number, row in enumerate(rows)) + XML_END
@@ -204,7 +204,7 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(lines=st.lists(LINES, min_size=1, max_size=8), block_bytes=st.integers(1, 300))
 def test_eighty_columns_are_the_same_in_blocks_of_any_size(lines, block_bytes):
     body = ("\r\n".join(lines) + "\r\n").encode()
@@ -215,7 +215,7 @@ def test_eighty_columns_are_the_same_in_blocks_of_any_size(lines, block_bytes):
     assert in_blocks(block_bytes) == in_blocks(WHOLE)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ids=st.lists(st.sampled_from(["a", "b", "c", "d", "e", None]), min_size=1, max_size=9),
     wrong=st.lists(st.integers(0, 8), max_size=3),
@@ -297,7 +297,7 @@ def few_hashes(ids):
 unique_ids_hashes = unique_ids.hashes_of_ids
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.text(max_size=20) | st.text("ab\x00", max_size=30), max_size=30), st.integers(0, 3))
 def test_equal_ids_have_equal_hashes_wherever_they_lie_and_others_do_not(texts, skipped):
     every = unique_ids.hashes_of_ids(pa.array(texts, pa.string()).slice(skipped)).tolist()
@@ -307,7 +307,7 @@ def test_equal_ids_have_equal_hashes_wherever_they_lie_and_others_do_not(texts, 
     assert len(set(every)) == len(set(texts[skipped:]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.text('ab,"\n', max_size=16))
 def test_where_rows_end_is_what_the_standard_librarys_reader_says(text):
     data = text.encode()

@@ -91,14 +91,14 @@ def left_out(found):
 
 
 @pytest.mark.parametrize("form", TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_damaged_text_is_refused_or_read(form, data):
     read_or_refused(encoded(damaged(TEXTS[form], data.draw)), f"damaged.{form}")
 
 
 @pytest.mark.parametrize("form", TEXTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_row_gets_lost_when_one_character_is_another(form, data):
     text = TEXTS[form]
@@ -113,7 +113,7 @@ def test_no_row_gets_lost_when_one_character_is_another(form, data):
         assert len(found.table) + left_out(found) == ROWS[form]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_or_read(body):
     for name in ("noise.csv", "noise.parquet"):
@@ -132,7 +132,7 @@ def parquet_of(table):
     return sink.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_damaged_parquet_is_refused_or_read(data):
     body = bytearray(parquet_of(read_bytes(CSV.encode(), "whole.csv").table))

@@ -86,7 +86,7 @@ def without_made_ids(table):
 
 @pytest.mark.parametrize("form", TEXTS)
 @seed(SEED)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_only_wraps_a_file_changes_nothing_in_it(form, data):
     plain = read_body(TEXTS[form].encode()).table
@@ -161,7 +161,7 @@ def damaged_body(text, draw):
 
 @pytest.mark.parametrize("form", TEXTS)
 @seed(SEED)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_a_file_that_is_spoiled_is_refused_in_words_or_read_whole(form, data):
     read_or_refused(damaged_body(TEXTS[form], data.draw), "spoiled")
@@ -169,7 +169,7 @@ def test_a_file_that_is_spoiled_is_refused_in_words_or_read_whole(form, data):
 
 @pytest.mark.parametrize(("text", "reader"), [(ORBITS, read_orbits), (CONFIG, read_config)], ids=["orbits", "config"])
 @seed(SEED)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_test_orbits_and_settings_that_are_spoiled_are_refused_in_words_or_read(text, reader, data):
     with refusals_naming("mine"):

@@ -81,14 +81,14 @@ def adam_core():
 
 
 @pytest.mark.parametrize("form", TEXTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_damaged_text_is_refused_or_read(form, data):
     read_or_refused(encoded(damaged(TEXTS[form], data.draw)), f"damaged-{form}.csv")
 
 
 @pytest.mark.parametrize("form", TEXTS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_no_row_gets_lost_when_one_character_is_another(form, data):
     text = TEXTS[form]
@@ -107,7 +107,7 @@ def test_a_file_cut_off_anywhere_is_refused_or_says_whole_rows(form):
         read_or_refused(encoded(TEXTS[form][:end]), f"cut-{form}.csv")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_damaged_file_of_recovered_orbits_is_refused_or_read(recovered, data):
     text = csv_from_table(recovered.slice(0, 2)).decode()
@@ -119,7 +119,7 @@ NUMBERS = st.floats(allow_nan=True) | st.floats(-400, 400) | st.sampled_from([0.
 
 
 @pytest.mark.parametrize("kind", ["keplerian", "cometary"])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(values=st.lists(NUMBERS, min_size=6, max_size=6))
 def test_elements_of_any_numbers_are_refused_or_make_an_orbit(kind, values):
     row = ",".join(map(repr, values))
@@ -127,7 +127,7 @@ def test_elements_of_any_numbers_are_refused_or_make_an_orbit(kind, values):
     read_or_refused(f"{HEADERS[kind]}\na,59000,{row}\n".encode(), "any.csv")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_a_damaged_parquet_is_refused_or_read(adam_core, data):
     body = bytearray(parquet_of(adam_core))
@@ -205,7 +205,7 @@ def covariance_lists(draw):
 
 
 @pytest.mark.parametrize("frame", ["ecliptic", "equatorial"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_covariances_of_any_numbers_are_refused_or_read(adam_core, frame, data):
     coordinates = adam_core["coordinates"].combine_chunks()
@@ -236,7 +236,7 @@ def recovered_with_names(recovered):
     return recovered if "G" in recovered.column_names else recovered.append_column("G", magnitudes)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_damaged_config_is_refused_or_read(data):
     body = encoded(damaged(CONFIG, data.draw))
@@ -245,7 +245,7 @@ def test_a_damaged_config_is_refused_or_read(data):
         assert isinstance(read_bytes(body, "damaged-config.csv", read_config), Config)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(key=st.sampled_from(CONFIG.splitlines()[1:]).map(lambda row: row.split(",")[0]), value=st.text(max_size=8))
 def test_any_value_of_a_key_is_refused_or_read(key, value):
     quoted = value.replace('"', '""')
@@ -255,7 +255,7 @@ def test_any_value_of_a_key_is_refused_or_read(key, value):
         assert isinstance(read_bytes(body, "value-config.csv", read_config), Config)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read(body):
     for name in ("noise.csv", "noise.parquet"):
